@@ -1,0 +1,85 @@
+//! The hand-over: what the control process asks of the supervisor, and what the supervisor answers.
+//!
+//! Everything here crosses the fence between the process that holds secrets and the one that builds the sandbox, so no
+//! secret has a field to stand in: environment values are placeholders already.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A sandbox to build: the whole order, given once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cell {
+    /// Host name inside, an RFC 1123 label.
+    pub hostname: String,
+    /// Program and arguments of the agent. A program without a slash is looked up in `PATH` of `environment`.
+    pub command: Vec<String>,
+    /// The agent's whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Working directory, absolute, as seen inside.
+    pub workdir: PathBuf,
+    /// What of the host's file tree is visible.
+    pub files: Files,
+    /// User and group to become; nothing means the caller's own. Must be given when the caller is root.
+    pub run_as: Option<(u32, u32)>,
+    /// Ports that get a listener of their own where nf_tables is missing.
+    pub ports: Vec<u16>,
+    /// Features that may be missing.
+    pub allow_degraded: Vec<Feature>,
+}
+
+/// The visible part of the host's file tree; everything else does not exist inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// Absolute paths that can be read and executed. A path that does not exist is left out.
+    pub read_only: Vec<PathBuf>,
+    /// Absolute paths that can be changed as well. A path that does not exist is left out.
+    pub read_write: Vec<PathBuf>,
+    /// Host files that appear read-only under another name, laid over what is there: `(host path, path inside)`.
+    pub overlays: Vec<(PathBuf, PathBuf)>,
+    /// The agent's home: an empty directory of its own in memory unless one of the lists above grants it.
+    pub home: PathBuf,
+    /// `landlock.compatibility: hard_requirement`: a granted path that is missing or cannot be fenced stops the start.
+    pub hard_requirement: bool,
+}
+
+/// A protection that some kernels lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feature {
+    /// Landlock file rules on top of the mounts.
+    Landlock,
+    /// The system call filter.
+    Seccomp,
+    /// Capture of every TCP port; without it only the ports that the policy names are captured.
+    Nftables,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Landlock, Self::Seccomp, Self::Nftables];
+
+    /// The name used on the command line and in the journal.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+            Self::Nftables => "nftables",
+        }
+    }
+}
+
+/// One protection and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// For example `user-namespace`, `landlock`, `seccomp`, `nftables`.
+    pub name: String,
+    /// Whether it is in force.
+    pub enforced: bool,
+    /// What exactly, or why not: `ABI 7`, `kernel has no Landlock`.
+    pub detail: String,
+}

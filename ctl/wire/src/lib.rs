@@ -1,0 +1,6 @@
+//! What the programs of Tollgate say to each other: the operator API's types and the hand-over between the control
+//! process and the supervisor. Types and their JSON only; no IO.
+#![forbid(unsafe_code)]
+
+pub mod cell;
+pub mod status;

@@ -1,0 +1,305 @@
+//! Request paths in their one canonical spelling.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A path that was reduced to one spelling: what is judged is what is sent.
+///
+/// The order of the steps matters, since each removes a way to say the same path twice:
+/// 1. refuse control bytes, non-ASCII and `#`; refuse what does not start with `/`;
+/// 2. percent-decode once; refuse bad escapes, decoded control bytes and text that is not UTF-8;
+/// 3. cut each segment at the first `;` (so that `..;x` is `..`), resolve `.` and `..`, refuse to climb above the root, collapse `//`;
+/// 4. encode again: unreserved and pchar characters (RFC 3986, section 3.3) literal, the rest as upper-case `%XX`.
+///
+/// Borrowed where the input is canonical already.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CanonicalPath<'a>(Cow<'a, str>);
+
+/// What to do with `%2F` inside a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodedSlash {
+    /// Refuse the path.
+    Refuse,
+    /// Keep it as data of its segment (`allow_encoded_slash`).
+    Keep,
+}
+
+/// Why a path has no canonical spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Empty, or not starting with a slash.
+    #[error("the path does not start with `/`")]
+    NotAbsolute,
+    /// Longer than [`MAX_PATH_BYTES`].
+    #[error("the path is longer than {MAX_PATH_BYTES} bytes")]
+    TooLong,
+    /// A raw byte that may not stand in a request target.
+    #[error("the path holds a control, non-ASCII or `#` character")]
+    BadByte,
+    /// `%` without two hexadecimal digits.
+    #[error("the path holds a broken percent escape")]
+    BadEscape,
+    /// An escape that decodes to a control byte, or bytes that are not UTF-8.
+    #[error("the path decodes to a control character or to text that is not UTF-8")]
+    BadDecoded,
+    /// `%2F` without `allow_encoded_slash`.
+    #[error("the path holds an encoded slash (%2F)")]
+    EncodedSlash,
+    /// `..` at the root, or dots hidden behind an encoded slash or a backslash.
+    #[error("the path climbs above the root or hides dot segments")]
+    Traversal,
+}
+
+/// The longest raw path that is read.
+pub const MAX_PATH_BYTES: usize = 4096;
+
+impl<'a> CanonicalPath<'a> {
+    /// Reads the path part of a request target (without `?` and what follows).
+    ///
+    /// # Errors
+    /// [`PathError`]; a path that could be read in two ways is refused, never repaired.
+    pub fn parse(raw: &'a str, slash: EncodedSlash) -> Result<Self, PathError> {
+        if !raw.starts_with('/') {
+            return Err(PathError::NotAbsolute);
+        }
+        if raw.len() > MAX_PATH_BYTES {
+            return Err(PathError::TooLong);
+        }
+        if is_canonical(raw.as_bytes()) {
+            return Ok(Self(Cow::Borrowed(raw)));
+        }
+        canonicalise(raw, slash).map(|path| Self(Cow::Owned(path)))
+    }
+
+    /// The canonical text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A copy that borrows nothing.
+    #[must_use]
+    pub fn into_owned(self) -> CanonicalPath<'static> {
+        CanonicalPath(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl fmt::Display for CanonicalPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for CanonicalPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CanonicalPath({})", self.0)
+    }
+}
+
+/// True where no step would change anything: only literal characters, no empty segment, no segment that begins with a dot.
+fn is_canonical(path: &[u8]) -> bool {
+    let mut previous = 0;
+    for &byte in path {
+        let literal = LITERAL[usize::from(byte)] || (byte == b'/' && previous != b'/');
+        if !literal || (byte == b'.' && previous == b'/') {
+            return false;
+        }
+        previous = byte;
+    }
+    true
+}
+
+/// Stands for an encoded slash between decoding and encoding; a real NUL is refused before.
+const KEPT_SLASH: u8 = 0;
+
+fn canonicalise(raw: &str, slash: EncodedSlash) -> Result<String, PathError> {
+    let decoded = decode(raw.as_bytes(), slash)?;
+    if std::str::from_utf8(&decoded).is_err() {
+        return Err(PathError::BadDecoded);
+    }
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut ends_open = false;
+    for segment in decoded[1..].split(|&b| b == b'/') {
+        let segment = segment.split(|&b| b == b';').next().unwrap_or_default();
+        ends_open = true;
+        match segment {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop().ok_or(PathError::Traversal)?;
+            }
+            name => {
+                refuse_hidden_dots(name)?;
+                segments.push(name);
+                ends_open = false;
+            }
+        }
+    }
+    Ok(encode(&segments, ends_open))
+}
+
+fn decode(raw: &[u8], slash: EncodedSlash) -> Result<Vec<u8>, PathError> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut bytes = raw.iter();
+    while let Some(&byte) = bytes.next() {
+        if byte <= b' ' || byte >= 0x7f || byte == b'#' || byte == b'?' {
+            return Err(PathError::BadByte);
+        }
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let high = bytes.next().and_then(hex).ok_or(PathError::BadEscape)?;
+        let low = bytes.next().and_then(hex).ok_or(PathError::BadEscape)?;
+        match (high << 4 | low, slash) {
+            (b'/', EncodedSlash::Refuse) => return Err(PathError::EncodedSlash),
+            (b'/', EncodedSlash::Keep) => decoded.push(KEPT_SLASH),
+            (0..=0x1f | 0x7f, _) => return Err(PathError::BadDecoded),
+            (byte, _) => decoded.push(byte),
+        }
+    }
+    Ok(decoded)
+}
+
+fn hex(digit: &u8) -> Option<u8> {
+    char::from(*digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
+}
+
+/// Some servers split at a decoded slash or at a backslash as well; dots that would then become segments are refused.
+fn refuse_hidden_dots(segment: &[u8]) -> Result<(), PathError> {
+    let mut parts = segment.split(|&b| b == KEPT_SLASH || b == b'\\');
+    if parts.any(|part| part == b"." || part == b"..") {
+        return Err(PathError::Traversal);
+    }
+    Ok(())
+}
+
+fn encode(segments: &[&[u8]], ends_open: bool) -> String {
+    let mut path = String::with_capacity(segments.iter().map(|s| s.len() + 1).sum::<usize>() + 1);
+    for segment in segments {
+        path.push('/');
+        for &byte in *segment {
+            if byte == KEPT_SLASH {
+                path.push_str("%2F");
+            } else if LITERAL[usize::from(byte)] {
+                path.push(char::from(byte));
+            } else {
+                path.push('%');
+                path.push(char::from(HEX[usize::from(byte >> 4)]));
+                path.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+    }
+    if ends_open || segments.is_empty() {
+        path.push('/');
+    }
+    path
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// pchar of RFC 3986 without `;`, which never survives, and without `%`.
+const LITERAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b'='
+                    | b':'
+                    | b'@'
+            );
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(input: &str, slash: EncodedSlash, expected: Result<&str, PathError>) {
+        let parsed = CanonicalPath::parse(input, slash);
+        assert_eq!(parsed.as_ref().map(CanonicalPath::as_str), expected.as_ref().map(|s| *s), "{input:?}");
+    }
+
+    #[test]
+    fn f1_one_spelling() {
+        use EncodedSlash::Refuse;
+        for (input, expected) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/a", "/a"),
+            ("/a/", "/a/"),
+            ("/a/./b", "/a/b"),
+            ("/a/b/.", "/a/b/"),
+            ("/a/b/..", "/a/"),
+            ("/public/%2e%2e/secret", "/secret"),
+            ("/public/..;x/secret", "/secret"),
+            ("/public/..%3B/secret", "/secret"),
+            ("//public//../secret", "/secret"),
+            ("/a;jsessionid=1/b", "/a/b"),
+            ("/users/%40alice", "/users/@alice"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/a/100%25", "/a/100%25"),
+            ("/a/%252F/b", "/a/%252F/b"),
+            ("/fetch/http://example.test", "/fetch/http:/example.test"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a/...", "/a/..."),
+            ("/a\\b", "/a%5Cb"),
+        ] {
+            check(input, Refuse, Ok(expected));
+        }
+    }
+
+    #[test]
+    fn f2_what_can_be_read_twice_is_refused() {
+        use EncodedSlash::{Keep, Refuse};
+        check("/a/%2f/b", Refuse, Err(PathError::EncodedSlash));
+        check("/a/%2f/b", Keep, Ok("/a/%2F/b"));
+        check("/a%2Fb", Keep, Ok("/a%2Fb"));
+        check("/public/..%2fsecret", Keep, Err(PathError::Traversal));
+        check("/public/..%5csecret", Refuse, Err(PathError::Traversal));
+        for (input, error) in [
+            ("", PathError::NotAbsolute),
+            ("*", PathError::NotAbsolute),
+            ("a/b", PathError::NotAbsolute),
+            ("/..", PathError::Traversal),
+            ("/a/%2e%2e/%2e%2e", PathError::Traversal),
+            ("/public/..;/..;/x", PathError::Traversal),
+            ("/%zz", PathError::BadEscape),
+            ("/%2", PathError::BadEscape),
+            ("/%u002e", PathError::BadEscape),
+            ("/%00", PathError::BadDecoded),
+            ("/%0d%0a", PathError::BadDecoded),
+            ("/%c0%af", PathError::BadDecoded),
+            ("/a#b", PathError::BadByte),
+            ("/a b", PathError::BadByte),
+            ("/a\tb", PathError::BadByte),
+            ("/é", PathError::BadByte),
+        ] {
+            check(input, Refuse, Err(error));
+        }
+        check(&format!("/{}", "a".repeat(MAX_PATH_BYTES)), Refuse, Err(PathError::TooLong));
+    }
+
+    #[test]
+    fn canonical_input_is_borrowed() {
+        let path = CanonicalPath::parse("/v1/chat/completions", EncodedSlash::Refuse).expect("canonical");
+        assert!(matches!(path.0, Cow::Borrowed(_)));
+    }
+}
