@@ -1,1 +1,15 @@
-//! TODO
+//! The command line and the session behind `tollgate run`.
+//!
+//! One process is the proxy and the control endpoint of one sandbox; it starts the supervisor as a child. Commands are
+//! thin: they read arguments, call the session or the operator API, and print.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod demo;
+mod failure;
+mod home;
+mod operator;
+mod session;
+
+pub use cli::main;

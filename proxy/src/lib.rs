@@ -1,1 +1,121 @@
-//! TODO
+//! The gate: every connection of a sandbox ends here, and what the policy allows goes on from here.
+//!
+//! Thin asynchronous code that moves bytes. What is allowed is decided by `tollgate-policy`, what a placeholder becomes by
+//! `tollgate-secrets`, what a record looks like by `tollgate-audit`; this crate owns the sockets, the TLS and the clock.
+//!
+//! The path of a request, each stage taking what only the one before can make:
+//!
+//! ```text
+//! ways (accept) → identity → tunnel (sniff, TLS) → exchange: target → decide → inject → journal → upstream → scrub → journal
+//! ```
+//!
+//! It is deliberately not: a policy language, a supervisor, a command line.
+#![forbid(unsafe_code)]
+
+mod body;
+mod exchange;
+mod generation;
+mod identity;
+mod journal;
+mod refusal;
+mod tls;
+mod tunnel;
+mod upstream;
+mod ways;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Semaphore;
+use tollgate_model::{Caller, Unidentified};
+
+pub use generation::{Generation, Rules};
+pub use identity::Identifier;
+pub use journal::{Journal, JournalError};
+pub use refusal::{Asked, Code, Problem, Refusal, RuleMissing};
+pub use tls::{CaError, CertificateAuthority, TrustError, upstream_config};
+pub use upstream::{Dialer, Pin, PinError, Pool, Resolver};
+pub use ways::Sockets;
+
+use ways::Names;
+
+/// One sandbox's gate.
+#[derive(Debug)]
+pub struct Gate {
+    rules: Arc<Rules>,
+    journal: Arc<Journal>,
+    authority: CertificateAuthority,
+    pool: Pool,
+    identifier: Option<Arc<Identifier>>,
+    names: Names,
+    connections: Arc<Semaphore>,
+    connection_numbers: AtomicU64,
+    request_numbers: AtomicU64,
+}
+
+/// What a gate is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// The rules in force, shared with whoever replaces them.
+    pub rules: Arc<Rules>,
+    /// Where decisions are recorded.
+    pub journal: Arc<Journal>,
+    /// The authority that the agent trusts.
+    pub authority: CertificateAuthority,
+    /// The way out.
+    pub pool: Pool,
+    /// Who asks; nothing where callers are outside any sandbox.
+    pub identifier: Option<Arc<Identifier>>,
+}
+
+/// Connections that one sandbox may hold at a time; further ones wait in the listener's backlog.
+const MAX_CONNECTIONS: usize = 4096;
+
+impl Gate {
+    /// Puts a gate together. Nothing is served before [`Gate::serve`].
+    #[must_use]
+    pub fn new(setup: Setup) -> Arc<Self> {
+        let Setup { rules, journal, authority, pool, identifier } = setup;
+        Arc::new(Self {
+            rules,
+            journal,
+            authority,
+            pool,
+            identifier,
+            names: Names::default(),
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            connection_numbers: AtomicU64::new(1),
+            request_numbers: AtomicU64::new(1),
+        })
+    }
+
+    /// Serves the sandbox's sockets on the current runtime until it ends.
+    ///
+    /// # Errors
+    /// When a socket cannot be registered with the runtime.
+    pub fn serve(self: &Arc<Self>, sockets: Sockets) -> std::io::Result<()> {
+        ways::serve(self, sockets)
+    }
+
+    fn next_connection(&self) -> u64 {
+        self.connection_numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn next_request(&self) -> u64 {
+        self.request_numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The caller behind a connection; looked up off the runtime's threads, since it reads files.
+    async fn identify(&self, client: std::net::SocketAddr, server: std::net::SocketAddr) -> Caller {
+        let Some(identifier) = self.identifier.clone() else { return Caller::Unknown(Unidentified::Outside) };
+        tokio::task::spawn_blocking(move || identifier.identify(client, server))
+            .await
+            .unwrap_or(Caller::Unknown(Unidentified::Unreadable))
+    }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    hash
+}

@@ -14,6 +14,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod address;
 mod ask;
 mod authority;
 mod caller;
@@ -21,6 +22,7 @@ mod host;
 mod method;
 mod path;
 
+pub use address::AddressClass;
 pub use ask::{Ask, ConnectAsk, Scheme};
 pub use authority::{Authority, AuthorityError, Port};
 pub use caller::{Caller, Program, Unidentified};

@@ -1,0 +1,62 @@
+//! How a command ends when it does not end well: one sentence and an exit code.
+
+use std::process::ExitCode;
+
+/// A failure of ours; the agent's own exit codes pass through untouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    kind: Kind,
+    message: String,
+}
+
+/// What failed, as scripts tell it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 1: something that has no code of its own, as a journal that does not verify.
+    Other,
+    /// 2: the command line.
+    Usage,
+    /// 3: the policy.
+    Policy,
+    /// 4: this machine cannot isolate.
+    Isolation,
+    /// 5: a credential.
+    Credential,
+    /// 6: the state folder or the journal cannot be written.
+    State,
+    /// 126: COMMAND is there and cannot be run.
+    NotExecutable,
+    /// 127: COMMAND is not there.
+    NotFound,
+}
+
+impl Failure {
+    /// A failure with its sentence. The sentence says what happened, where, and what to do.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// Says the sentence on stderr and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("tollgate: {}", self.message);
+        self.exit_code()
+    }
+
+    /// The sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.kind {
+            Kind::Other => 1,
+            Kind::Usage => 2,
+            Kind::Policy => 3,
+            Kind::Isolation => 4,
+            Kind::Credential => 5,
+            Kind::State => 6,
+            Kind::NotExecutable => 126,
+            Kind::NotFound => 127,
+        })
+    }
+}

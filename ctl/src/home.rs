@@ -1,0 +1,237 @@
+//! `$TOLLGATE_HOME`: where state lives, and the rules that keep others out of it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Uid;
+use tollgate_audit::SigningKey;
+
+use crate::failure::{Failure, Kind};
+
+/// The state folder, opened and found safe.
+#[derive(Debug, Clone)]
+pub struct Home(PathBuf);
+
+/// One sandbox's folder.
+#[derive(Debug, Clone)]
+pub struct SandboxFolder {
+    /// `sandboxes/NAME`.
+    pub path: PathBuf,
+    /// The sandbox's name, an RFC 1123 label.
+    pub name: String,
+}
+
+impl Home {
+    /// Opens `$TOLLGATE_HOME`, or `~/.tollgate`, making it with mode 0700 if it is missing.
+    ///
+    /// Refused: `/`, `/tmp`, `/var/tmp`, `/dev/shm`, and any folder that others may write to or that lies below one
+    /// that others may write to without the sticky bit.
+    pub fn open() -> Result<Self, Failure> {
+        let path = match (std::env::var_os("TOLLGATE_HOME"), std::env::var_os("HOME")) {
+            (Some(home), _) if !home.is_empty() => PathBuf::from(home),
+            (_, Some(home)) if !home.is_empty() => PathBuf::from(home).join(".tollgate"),
+            _ => return Err(state("neither TOLLGATE_HOME nor HOME is set; set TOLLGATE_HOME to a folder of yours")),
+        };
+        Self::open_at(&path)
+    }
+
+    /// Opens a given folder under the same rules.
+    pub fn open_at(path: &Path) -> Result<Self, Failure> {
+        if !path.is_absolute() {
+            return Err(state(format!("TOLLGATE_HOME is {}, which is not an absolute path", path.display())));
+        }
+        let made = DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path);
+        let path = made.and_then(|()| path.canonicalize()).map_err(|e| {
+            state(format!("the state folder {} cannot be made ({e}); set TOLLGATE_HOME to a folder of yours", path.display()))
+        })?;
+        check_place(&path)?;
+        Ok(Self(path))
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the folder of a sandbox, or takes the one that is there.
+    pub fn sandbox(&self, name: &str) -> Result<SandboxFolder, Failure> {
+        check_name(name)?;
+        let path = self.0.join("sandboxes").join(name);
+        for folder in [path.clone(), path.join("ca"), path.join("journal")] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(PRIVATE_FOLDER)
+                .create(&folder)
+                .map_err(|e| state(format!("the folder {} cannot be made: {e}", folder.display())))?;
+        }
+        Ok(SandboxFolder { path, name: name.to_owned() })
+    }
+
+    /// The folders of all sandboxes that were ever started here, by name.
+    pub fn sandboxes(&self) -> Vec<SandboxFolder> {
+        let entries = std::fs::read_dir(self.0.join("sandboxes")).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                Some(SandboxFolder { path: entry.path(), name })
+            })
+            .collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    /// The key that signs journals, drawn when it is first needed.
+    pub fn journal_key(&self) -> Result<SigningKey, Failure> {
+        let path = self.0.join("journal.key");
+        let unusable =
+            |e: &dyn std::fmt::Display| state(format!("the journal key {} cannot be used: {e}", path.display()));
+        let seed = match File::open(&path) {
+            Ok(mut file) => {
+                let mut seed = Vec::new();
+                file.read_to_end(&mut seed).map_err(|e| unusable(&e))?;
+                seed
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let seed: [u8; 32] = random()?;
+                write_private(&path, &seed).map_err(|e| unusable(&e))?;
+                seed.to_vec()
+            }
+            Err(e) => return Err(unusable(&e)),
+        };
+        let key = SigningKey::from_seed(&seed).map_err(|e| unusable(&e))?;
+        let public: String = key.public().iter().map(|b| format!("{b:02x}")).collect();
+        write_private(&self.0.join("journal.pub"), format!("{public}\n").as_bytes()).map_err(|e| unusable(&e))?;
+        Ok(key)
+    }
+}
+
+impl SandboxFolder {
+    /// The operator API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// The journal's folder.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    /// Names of the journal's segments, oldest first.
+    pub fn segments(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.journal()).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".jsonl").map(str::to_owned))
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// The name of the next segment.
+    pub fn next_segment(&self) -> String {
+        let last = self.segments().last().and_then(|name| name.parse::<u32>().ok()).unwrap_or(0);
+        format!("{:06}", last + 1)
+    }
+}
+
+/// Writes a file that only its owner may read, replacing what was there at once.
+pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)
+}
+
+/// Bytes from the kernel's generator.
+pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|e| state(format!("/dev/urandom cannot be read: {e}")))?;
+    Ok(bytes)
+}
+
+/// RFC 1123: letters, digits and hyphens, 1 to 63, no hyphen at either end; lower case here.
+pub fn check_name(name: &str) -> Result<(), Failure> {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !plain || name.is_empty() || name.len() > 63 || name.starts_with('-') || name.ends_with('-') {
+        let message =
+            format!("`{name}` is no sandbox name; use lower-case letters, digits and inner hyphens, at most 63");
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    Ok(())
+}
+
+fn check_place(path: &Path) -> Result<(), Failure> {
+    if FORBIDDEN.iter().any(|place| path == Path::new(place)) {
+        let message = format!("{} is shared or temporary; set TOLLGATE_HOME to a folder of yours", path.display());
+        return Err(state(message));
+    }
+    let of = |path: &Path| {
+        std::fs::metadata(path).map_err(|e| state(format!("{} cannot be looked at: {e}", path.display())))
+    };
+    let own = of(path)?;
+    if own.uid() != Uid::effective().as_raw() {
+        return Err(state(format!("{} belongs to another user; set TOLLGATE_HOME to a folder of yours", path.display())));
+    }
+    if own.permissions().mode() & 0o077 != 0 {
+        return Err(state(format!("others may look into {0}; run: chmod 700 {0}", path.display())));
+    }
+    for parent in path.ancestors().skip(1) {
+        let mode = of(parent)?.permissions().mode();
+        if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+            let message = format!("others may write to {}, which holds the state folder; run: chmod go-w {0}", parent.display());
+            return Err(state(message.replace("{0}", &parent.display().to_string())));
+        }
+    }
+    Ok(())
+}
+
+fn state(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::State, message)
+}
+
+const FORBIDDEN: &[&str] = &["/", "/tmp", "/var/tmp", "/dev/shm"];
+const PRIVATE_FOLDER: u32 = 0o700;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_homes_are_refused() {
+        for place in FORBIDDEN {
+            let refused = Home::open_at(Path::new(place)).expect_err(place);
+            assert!(refused.message().contains("TOLLGATE_HOME"), "{}", refused.message());
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = folder.path().join("open");
+        std::fs::create_dir(&open).expect("made");
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o755)).expect("set");
+        assert!(Home::open_at(&open).expect_err("open to others").message().contains("chmod 700"));
+        let inner = open.join("inner");
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).expect("set");
+        assert!(Home::open_at(&inner).expect_err("parent is open").message().contains("chmod go-w"));
+    }
+
+    #[test]
+    fn a_good_home_is_made_private() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open_at(&folder.path().join("state")).expect("made");
+        let mode = std::fs::metadata(home.path()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert_eq!(home.journal_key().expect("drawn").public(), home.journal_key().expect("read").public());
+    }
+
+    #[test]
+    fn names_are_labels() {
+        for good in ["a", "run-1", "0"] {
+            assert_eq!(check_name(good), Ok(()));
+        }
+        for bad in ["", "-a", "a-", "A", "a.b", "a/b", "..", &"a".repeat(64)] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

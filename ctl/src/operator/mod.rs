@@ -1,0 +1,91 @@
+//! The operator API: HTTP and JSON over a unix socket in the sandbox's folder, for its owner alone.
+
+mod client;
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use nix::unistd::Uid;
+use tokio::net::UnixListener;
+use tollgate_proxy::Rules;
+use tollgate_wire::status::Status;
+
+pub use client::{ClientError, fetch};
+
+use crate::failure::{Failure, Kind};
+use crate::home::SandboxFolder;
+
+/// Serves until it is dropped.
+pub struct Server(tokio::task::JoinHandle<()>);
+
+#[derive(Clone)]
+struct Shared {
+    status: Arc<Status>,
+    rules: Arc<Rules>,
+}
+
+impl Server {
+    /// Listens on the sandbox's socket, mode 0600, in a folder of mode 0700.
+    pub fn start(folder: &SandboxFolder, status: Status, rules: Arc<Rules>) -> Result<Self, Failure> {
+        let path = folder.socket();
+        let failed = |e: std::io::Error| {
+            Failure::new(Kind::State, format!("the control socket {} cannot be made: {e}", path.display()))
+        };
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+        let shared = Shared { status: Arc::new(status), rules };
+        let router = Router::new().route("/v1/status", get(show_status)).with_state(shared);
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(OwnersOnly(listener), router).await {
+                tracing::error!(%error, "the control socket is closed");
+            }
+        });
+        Ok(Self(task))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn show_status(State(shared): State<Shared>) -> Json<Status> {
+    let generation = shared.rules.current();
+    Json(Status {
+        generation: generation.number,
+        policy_sha256: generation.policy_sha256.clone(),
+        audit_endpoints: generation.policy.audit_endpoints(),
+        ..Status::clone(&shared.status)
+    })
+}
+
+/// A listener that closes connections of other users before a byte of theirs is read.
+struct OwnersOnly(UnixListener);
+
+impl axum::serve::Listener for OwnersOnly {
+    type Io = tokio::net::UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
+            let peer = stream.peer_cred().map(|peer| peer.uid());
+            if peer.is_ok_and(|uid| uid == Uid::effective().as_raw()) {
+                return (stream, address);
+            }
+            tracing::warn!("a connection of another user to the control socket was closed");
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}

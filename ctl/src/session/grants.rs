@@ -1,0 +1,171 @@
+//! What of the host's files the agent sees, and what it must not see whatever the policy grants.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Uid, User};
+use tollgate_policy::{Compatibility, Policy};
+use tollgate_wire::cell::Files;
+
+use crate::failure::{Failure, Kind};
+use crate::home::{Home, SandboxFolder};
+use crate::session::trust::SYSTEM_BUNDLES;
+
+/// Where the sandbox's certificate authority appears inside.
+pub const CA_INSIDE: &str = "/run/tollgate/ca.pem";
+
+/// Where everything that is to be trusted appears inside.
+pub const BUNDLE_INSIDE: &str = "/run/tollgate/ca-bundle.pem";
+
+/// Enough for dynamic linking, shells and interpreters; granted whatever the policy says, where it exists.
+const BASELINE: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"];
+
+/// What a policy without `filesystem_policy` grants beside the baseline and the working directory.
+const DEFAULT_READ_ONLY: &[&str] = &["/app", "/var/log"];
+
+/// Grants of the command line, beside the policy's.
+#[derive(Debug, Clone, Default)]
+pub struct Extra {
+    /// `--read-only`.
+    pub read_only: Vec<PathBuf>,
+    /// `--read-write`.
+    pub read_write: Vec<PathBuf>,
+}
+
+/// Everything that decides what is visible.
+pub struct Request<'a> {
+    pub policy: &'a Policy,
+    pub extra: &'a Extra,
+    pub workdir: &'a Path,
+    pub command: &'a str,
+    pub policy_file: &'a Path,
+    pub folder: &'a SandboxFolder,
+}
+
+/// The files of a sandbox, and whether the policy file lies where the agent writes.
+pub fn files(request: &Request<'_>) -> Files {
+    let mut files = granted(request);
+    files.read_only.extend(BASELINE.iter().map(PathBuf::from));
+    files.read_only.extend(executable(request.command, request.workdir));
+    files.home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/agent"), PathBuf::from);
+    files.overlays = overlays(request.folder);
+    if writable(&files, request.policy_file) {
+        files.overlays.push((request.policy_file.to_owned(), request.policy_file.to_owned()));
+    }
+    files
+}
+
+/// True when the agent may write below one of the grants that hold `path`.
+pub fn writable(files: &Files, path: &Path) -> bool {
+    files.read_write.iter().any(|grant| path.starts_with(grant))
+}
+
+/// Secrets and state must not lie in what the agent sees.
+pub fn check_hidden(files: &Files, home: &Home, secret_files: &[&Path]) -> Result<(), Failure> {
+    let grants = || files.read_only.iter().chain(&files.read_write);
+    if let Some(grant) = grants().find(|grant| home.path().starts_with(grant) || grant.starts_with(home.path())) {
+        let message = format!(
+            "the agent would see {}, where Tollgate keeps its state {}; start it in a project folder below, or set TOLLGATE_HOME to a folder elsewhere",
+            grant.display(),
+            home.path().display()
+        );
+        return Err(Failure::new(Kind::Policy, message));
+    }
+    for file in secret_files {
+        let file = file.canonicalize().unwrap_or_else(|_| (*file).to_owned());
+        if let Some(grant) = grants().find(|grant| file.starts_with(grant) && !is_private_inside(grant)) {
+            let message = format!(
+                "the agent would see the secret in {}, which lies in the granted folder {}; move the file elsewhere",
+                file.display(),
+                grant.display()
+            );
+            return Err(Failure::new(Kind::Credential, message));
+        }
+    }
+    Ok(())
+}
+
+/// The user and group that the agent runs as, where the caller is root.
+pub fn run_as(policy: &Policy) -> Result<Option<(u32, u32)>, Failure> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    let from_sudo = |name| std::env::var(name).ok().and_then(|id| id.parse::<u32>().ok()).filter(|id| *id != 0);
+    let sudo = from_sudo("SUDO_UID").zip(from_sudo("SUDO_GID"));
+    let process = policy.process();
+    let user = match process.and_then(|p| p.run_as_user.as_deref()) {
+        None => return Ok(Some(sudo.unwrap_or(NOBODY))),
+        Some(user) => account(user)?,
+    };
+    let group = process.and_then(|p| p.run_as_group.as_deref()).and_then(|g| g.parse().ok());
+    Ok(Some((user.0, group.unwrap_or(user.1))))
+}
+
+fn account(user: &str) -> Result<(u32, u32), Failure> {
+    if let Ok(id) = user.parse::<u32>() {
+        return Ok((id, id));
+    }
+    match User::from_name(user) {
+        Ok(Some(found)) if !found.uid.is_root() => Ok((found.uid.as_raw(), found.gid.as_raw())),
+        // The name that policies of this field use; where no such account exists any unprivileged one will do.
+        _ if user == "sandbox" => Ok(NOBODY),
+        _ => Err(Failure::new(Kind::Policy, format!("process.run_as_user names `{user}`, which is no ordinary user here"))),
+    }
+}
+
+fn granted(request: &Request<'_>) -> Files {
+    let mut files = Files {
+        hard_requirement: request.policy.landlock() == Compatibility::HardRequirement,
+        ..Files::default()
+    };
+    let workdir = match request.policy.filesystem() {
+        Some(filesystem) => {
+            files.read_only.extend(filesystem.read_only.iter().map(PathBuf::from));
+            files.read_write.extend(filesystem.read_write.iter().map(PathBuf::from));
+            filesystem.include_workdir
+        }
+        None => {
+            files.read_only.extend(DEFAULT_READ_ONLY.iter().map(PathBuf::from));
+            true
+        }
+    };
+    if workdir {
+        files.read_write.push(request.workdir.to_owned());
+    }
+    files.read_only.extend(request.extra.read_only.iter().cloned());
+    files.read_write.extend(request.extra.read_write.iter().cloned());
+    files
+}
+
+/// The file of COMMAND itself: naming it is granting it.
+fn executable(command: &str, workdir: &Path) -> Vec<PathBuf> {
+    let candidates: Vec<PathBuf> = if command.contains('/') {
+        vec![workdir.join(command)]
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|folder| folder.join(command)).collect()
+    };
+    let Some(found) = candidates.into_iter().find(|file| file.is_file()) else { return Vec::new() };
+    let target = found.canonicalize().ok().filter(|target| *target != found);
+    std::iter::once(found).chain(target).collect()
+}
+
+fn overlays(folder: &SandboxFolder) -> Vec<(PathBuf, PathBuf)> {
+    let ca = folder.path.join("ca");
+    let bundle = ca.join("ca-bundle.pem");
+    let mut overlays = vec![
+        (ca.join("ca.pem"), PathBuf::from(CA_INSIDE)),
+        (bundle.clone(), PathBuf::from(BUNDLE_INSIDE)),
+        (ca.join("resolv.conf"), PathBuf::from("/etc/resolv.conf")),
+    ];
+    let stores = SYSTEM_BUNDLES.iter().map(PathBuf::from).filter(|path| path.is_file());
+    overlays.extend(stores.map(|path| (bundle.clone(), path)));
+    overlays
+}
+
+/// `/tmp` inside is the sandbox's own, so what lies in the host's is not seen through that grant.
+fn is_private_inside(grant: &Path) -> bool {
+    grant == Path::new("/tmp") || grant == Path::new("/proc") || grant.starts_with("/dev")
+}
+
+/// `nobody` and `nogroup`.
+const NOBODY: (u32, u32) = (65534, 65534);

@@ -1,0 +1,308 @@
+//! One sandbox from start to end: the order of things behind `tollgate run`.
+//!
+//! Everything that can be wrong is found before the agent exists: policy, secrets, files, journal, isolation. Only then
+//! the supervisor starts COMMAND. Nothing here is asynchronous until the proxy serves.
+
+mod environment;
+mod grants;
+mod policy_file;
+mod source;
+mod trust;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tollgate_audit::Event;
+use tollgate_proxy::{
+    CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, Pin, Pool, Resolver, Rules, Setup, Sockets,
+    upstream_config,
+};
+use tollgate_secrets::{PLACEHOLDER_RANDOM_BYTES, Secret, Vault, shape};
+use tollgate_supervisor::{Confined, LaunchError, Outcome, Signaller};
+use tollgate_wire::cell::{Cell, Control, Feature};
+use tollgate_wire::status::Status;
+
+pub use environment::Extra as ExtraEnvironment;
+pub use grants::Extra as ExtraFiles;
+pub use source::{SecretArgument, Source};
+
+use crate::failure::{Failure, Kind};
+use crate::home::{Home, SandboxFolder, random};
+use crate::operator;
+use policy_file::{Fence, Follower, Following, PolicyFile};
+
+/// What to run and how: the command line, read.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// The state folder, where it is not the user's.
+    pub home: Option<PathBuf>,
+    /// The agent's working directory, where it is not ours.
+    pub workdir: Option<PathBuf>,
+    /// The sandbox's name; drawn when there is none.
+    pub name: Option<String>,
+    /// The policy file.
+    pub policy: PathBuf,
+    /// Secrets and where they are.
+    pub secrets: Vec<SecretArgument>,
+    /// Operator's pins.
+    pub pins: Vec<Pin>,
+    /// PEM files with further upstream authorities.
+    pub upstream_cas: Vec<PathBuf>,
+    /// Features that may be missing.
+    pub allow_degraded: Vec<Feature>,
+    /// Further environment.
+    pub environment: ExtraEnvironment,
+    /// Further files.
+    pub files: ExtraFiles,
+    /// COMMAND and its arguments.
+    pub command: Vec<String>,
+}
+
+/// A sandbox that is ready: everything is in force and COMMAND has not started.
+pub struct Session {
+    confined: Confined,
+    order: Order,
+    rules: Arc<Rules>,
+    journal: Arc<Journal>,
+    gate: Arc<Gate>,
+    sockets: Sockets,
+    fence: Option<Fence>,
+    file: PolicyFile,
+    folder: SandboxFolder,
+    status: Status,
+}
+
+/// A sandbox whose agent runs.
+pub struct Running {
+    /// Ends with the agent.
+    waiter: tokio::task::JoinHandle<Outcome>,
+    signaller: Signaller,
+    journal: Arc<Journal>,
+    folder: SandboxFolder,
+    _follower: Follower,
+    operator: operator::Server,
+}
+
+impl Session {
+    /// Prepares a sandbox. To be called from the main thread before any other exists: the supervisor is its child.
+    pub fn prepare(order: Order) -> Result<Self, Failure> {
+        let home = order.home.as_deref().map_or_else(Home::open, Home::open_at)?;
+        let file = PolicyFile::new(&order.policy)?;
+        let policy = file.load()?;
+        let vault = Arc::new(read_vault(&order.secrets)?);
+        let name = order.name.clone().map_or_else(draw_name, Ok)?;
+        let folder = home.sandbox(&name)?;
+        let cell = cell(&order, &home, &policy, &vault, &file, &folder)?;
+        let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
+        let authority = CertificateAuthority::new(&name).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
+        trust::write(&folder, &authority)?;
+        let segment = folder.next_segment();
+        let session = format!("{name}/{segment}");
+        let journal =
+            Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
+        let journal = Arc::new(journal);
+        let confined = tollgate_supervisor::launch(&cell).map_err(|e| launch_failure(&e))?;
+        let fence = grants::writable(&cell.files, file.path()).then(|| confined.proc_root()).transpose();
+        let fence = fence.map_err(|e| launch_failure(&e))?.map(Fence::new);
+        let rules = Arc::new(Rules::new(policy, vault));
+        let (sockets, identifier, confined) = take_sockets(confined);
+        let setup = Setup {
+            rules: Arc::clone(&rules),
+            journal: Arc::clone(&journal),
+            authority,
+            pool: Pool::new(Dialer::new(Resolver::new(&order.pins), tls)),
+            identifier: Some(Arc::new(identifier)),
+        };
+        let status = status(&name, &order, &rules, &confined.controls, journal.path());
+        let gate = Gate::new(setup);
+        let session =
+            Self { confined, order, rules, journal, gate, sockets, fence, file, folder, status };
+        session.record_opening()?;
+        Ok(session)
+    }
+
+    /// Serves the sandbox and starts COMMAND. Needs a runtime.
+    pub async fn start(mut self) -> Result<Running, Failure> {
+        self.gate.serve(self.sockets).map_err(|e| Failure::new(Kind::Other, format!("the proxy cannot serve: {e}")))?;
+        let follower = Follower::start(Following {
+            file: self.file,
+            rules: Arc::clone(&self.rules),
+            journal: Arc::clone(&self.journal),
+            fence: self.fence,
+        })?;
+        let operator = operator::Server::start(&self.folder, self.status, self.rules)?;
+        let agent = Event::Agent { command: &self.order.command };
+        self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
+        self.confined.start().map_err(|e| launch_failure(&e))?;
+        let signaller = self.confined.signaller();
+        let confined = self.confined;
+        let waiter = tokio::task::spawn_blocking(move || confined.wait());
+        let (journal, folder) = (self.journal, self.folder);
+        Ok(Running { waiter, signaller, journal, folder, _follower: follower, operator })
+    }
+
+    /// The sandbox's name.
+    pub fn name(&self) -> &str {
+        &self.folder.name
+    }
+
+    /// Where its journal is.
+    pub fn journal_path(&self) -> &Path {
+        self.journal.path()
+    }
+
+    /// Features that are missing and allowed to be.
+    pub fn degraded(&self) -> &[String] {
+        &self.status.degraded
+    }
+
+    fn record_opening(&self) -> Result<(), Failure> {
+        let generation = self.rules.current();
+        let controls: Vec<_> = self.status.controls.iter().map(|c| format!("{}: {}", c.name, c.detail)).collect();
+        let event = Event::Open {
+            version: env!("CARGO_PKG_VERSION"),
+            policy_sha256: &generation.policy_sha256,
+            controls: &controls,
+            degraded: &self.status.degraded,
+            pins: &self.status.pins,
+            credentials: &self.status.credentials,
+        };
+        self.journal.record(&event).and_then(|()| self.journal.sync()).map_err(journal_failure)
+    }
+}
+
+impl Running {
+    /// Passes a signal on to the agent.
+    pub fn signal(&self, signal: i32) {
+        if let Err(error) = self.signaller.signal(signal) {
+            tracing::debug!(%error, signal, "a signal could not be passed on");
+        }
+    }
+
+    /// Waits for the agent's end; may be dropped and called again.
+    pub async fn ended(&mut self) -> Outcome {
+        // The task only waits for a child: it cannot panic, and nobody aborts it.
+        (&mut self.waiter).await.unwrap_or(Outcome::Signalled(nix::libc::SIGKILL))
+    }
+
+    /// Signs the journal's end.
+    pub fn close(self, outcome: &Outcome) -> Result<(), Failure> {
+        let Self { journal, operator, folder, .. } = self;
+        drop(operator);
+        let _ = std::fs::remove_file(folder.socket());
+        let reason = match outcome {
+            Outcome::Exited(code) => format!("the agent exited with {code}"),
+            Outcome::Signalled(signal) => format!("the agent was ended by signal {signal}"),
+        };
+        journal.close(&reason).map_err(journal_failure)
+    }
+}
+
+fn read_vault(arguments: &[SecretArgument]) -> Result<Vault, Failure> {
+    let refused = |name: &dyn std::fmt::Display, why: &dyn std::fmt::Display| {
+        Failure::new(Kind::Credential, format!("secret {name}: {why}"))
+    };
+    let mut secrets: Vec<Secret> = Vec::new();
+    for SecretArgument { name, source } in arguments {
+        if secrets.iter().any(|known| known.name() == name) {
+            return Err(refused(name, &"it is given twice"));
+        }
+        let value = source.read().map_err(|e| refused(name, &e))?;
+        let random: [u8; PLACEHOLDER_RANDOM_BYTES] = random()?;
+        let placeholder = shape(secrecy::ExposeSecret::expose_secret(&value), &random);
+        secrets.push(Secret::new(name.clone(), value, placeholder).map_err(|e| refused(name, &e))?);
+    }
+    Ok(Vault::new(secrets))
+}
+
+fn cell(
+    order: &Order,
+    home: &Home,
+    policy: &tollgate_policy::Policy,
+    vault: &Vault,
+    file: &PolicyFile,
+    folder: &SandboxFolder,
+) -> Result<Cell, Failure> {
+    let workdir = order.workdir.clone().map_or_else(std::env::current_dir, Ok);
+    let workdir =
+        workdir.map_err(|e| Failure::new(Kind::Usage, format!("the working directory cannot be found: {e}")))?;
+    let command = order.command.first().map_or("", String::as_str);
+    let request = grants::Request {
+        policy,
+        extra: &order.files,
+        workdir: &workdir,
+        command,
+        policy_file: file.path(),
+        folder,
+    };
+    let files = grants::files(&request);
+    let secret_files: Vec<_> = order.secrets.iter().filter_map(|s| s.source.file()).collect();
+    grants::check_hidden(&files, home, &secret_files)?;
+    let environment = environment::build(
+        vault,
+        &order.environment,
+        &format!("http://127.0.0.1:{}", tollgate_supervisor::EXPLICIT_PORT),
+        Path::new(grants::CA_INSIDE),
+        Path::new(grants::BUNDLE_INSIDE),
+    );
+    Ok(Cell {
+        hostname: folder.name.clone(),
+        command: order.command.clone(),
+        environment,
+        workdir,
+        run_as: grants::run_as(policy)?,
+        files,
+        ports: policy.ports().iter().map(|port| port.get()).collect(),
+        allow_degraded: order.allow_degraded.clone(),
+    })
+}
+
+fn take_sockets(mut confined: Confined) -> (Sockets, Identifier, Confined) {
+    let sockets = confined.take_sockets();
+    let identifier = Identifier::new(sockets.sock_diag, sockets.proc_root);
+    let sockets = Sockets {
+        explicit: sockets.explicit,
+        transparent: sockets.transparent,
+        dns_udp: sockets.dns_udp,
+        dns_tcp: sockets.dns_tcp,
+    };
+    (sockets, identifier, confined)
+}
+
+fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journal: &Path) -> Status {
+    let generation = rules.current();
+    Status {
+        name: name.to_owned(),
+        pid: std::process::id(),
+        command: order.command.clone(),
+        policy_file: order.policy.display().to_string(),
+        generation: generation.number,
+        policy_sha256: generation.policy_sha256.clone(),
+        audit_endpoints: generation.policy.audit_endpoints(),
+        controls: controls.to_vec(),
+        degraded: controls.iter().filter(|c| !c.enforced).map(|c| c.name.clone()).collect(),
+        pins: order.pins.iter().map(ToString::to_string).collect(),
+        credentials: generation.vault.secrets().iter().map(|s| s.name().to_string()).collect(),
+        journal: journal.display().to_string(),
+    }
+}
+
+/// A name that no other sandbox of this user is likely to have.
+fn draw_name() -> Result<String, Failure> {
+    let bytes: [u8; 4] = random()?;
+    Ok(format!("run-{:08x}", u32::from_be_bytes(bytes)))
+}
+
+fn journal_failure(error: JournalError) -> Failure {
+    Failure::new(Kind::State, error.to_string())
+}
+
+fn launch_failure(error: &LaunchError) -> Failure {
+    let kind = match error.exit_code() {
+        2 => Kind::Usage,
+        126 => Kind::NotExecutable,
+        127 => Kind::NotFound,
+        _ => Kind::Isolation,
+    };
+    Failure::new(kind, error.to_string())
+}

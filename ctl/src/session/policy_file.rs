@@ -1,0 +1,187 @@
+//! The policy file: read at the start, and again whenever it changes.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tollgate_audit::Event;
+use tollgate_policy::Policy;
+use tollgate_proxy::{Journal, Rules};
+
+use crate::failure::{Failure, Kind};
+
+/// A policy file on the host.
+#[derive(Debug, Clone)]
+pub struct PolicyFile {
+    path: PathBuf,
+    /// As the operator wrote it, for messages.
+    shown: PathBuf,
+}
+
+/// Larger documents are refused before they are read.
+const MAX_POLICY_BYTES: u64 = 1 << 20;
+
+/// Editors write in several steps; a burst of events is one edit.
+const SETTLE: Duration = Duration::from_millis(20);
+
+impl PolicyFile {
+    /// Finds the file.
+    pub fn new(shown: &Path) -> Result<Self, Failure> {
+        let path = shown.canonicalize().map_err(|e| {
+            let message = format!("the policy {} cannot be read: {e}", shown.display());
+            Failure::new(Kind::Policy, message)
+        })?;
+        Ok(Self { path, shown: shown.to_owned() })
+    }
+
+    /// Absolute, without links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads and compiles it.
+    ///
+    /// # Errors
+    /// All its errors at once, one a line, each as `file:line:column: message`.
+    pub fn load(&self) -> Result<Policy, Failure> {
+        let refused = |message: String| Failure::new(Kind::Policy, message);
+        let unreadable =
+            |e: &dyn std::fmt::Display| refused(format!("the policy {} cannot be read: {e}", self.shown.display()));
+        let size = std::fs::metadata(&self.path).map_err(|e| unreadable(&e))?.len();
+        if size > MAX_POLICY_BYTES {
+            return Err(unreadable(&format!("it has {size} bytes, more than {MAX_POLICY_BYTES}")));
+        }
+        let text = std::fs::read_to_string(&self.path).map_err(|e| unreadable(&e))?;
+        tollgate_policy::load(&text).map_err(|diagnostics| {
+            let lines: Vec<_> = diagnostics.iter().map(|d| format!("{}:{d}", self.shown.display())).collect();
+            refused(format!("the policy is not valid:\n{}", lines.join("\n")))
+        })
+    }
+}
+
+/// Keeps the rules in step with the file, until it is dropped.
+pub struct Follower {
+    _watcher: notify::RecommendedWatcher,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What following a file needs.
+pub struct Following {
+    pub file: PolicyFile,
+    pub rules: Arc<Rules>,
+    pub journal: Arc<Journal>,
+    /// Set when the file lies where the agent writes.
+    pub fence: Option<Fence>,
+}
+
+impl Follower {
+    /// Watches the file's folder: editors replace files, and a watched file that is replaced is seen no more.
+    pub fn start(following: Following) -> Result<Self, Failure> {
+        let changed = Arc::new(Notify::new());
+        let path = following.file.path.clone();
+        let unwatched = |e: notify::Error| {
+            Failure::new(Kind::State, format!("changes of {} cannot be watched: {e}", path.display()))
+        };
+        let notify = Arc::clone(&changed);
+        let watched = path.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // An error may hide a change, so it counts as one.
+            if event.is_ok_and(|event| event.kind.is_access() || !event.paths.contains(&watched)) {
+                return;
+            }
+            notify.notify_one();
+        })
+        .map_err(unwatched)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        watcher.watch(folder, RecursiveMode::NonRecursive).map_err(unwatched)?;
+        let task = tokio::spawn(async move {
+            loop {
+                changed.notified().await;
+                tokio::time::sleep(SETTLE).await;
+                following.reload();
+            }
+        });
+        Ok(Self { _watcher: watcher, task })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Following {
+    /// Puts the file's policy in force, or says why the one in force stays.
+    fn reload(&self) {
+        let loaded = match &self.fence {
+            Some(fence) if !fence.stands(&self.file.path) => Err(Failure::new(
+                Kind::Policy,
+                format!(
+                    "{} was replaced in a folder that the agent may write to, so it is not trusted any more; edit it in place, or keep it outside the agent's folders",
+                    self.file.shown.display()
+                ),
+            )),
+            _ => self.file.load(),
+        };
+        let current = self.rules.current();
+        match loaded {
+            Ok(policy) if policy.document().canonical() == current.policy.document().canonical() => {}
+            Ok(policy) => {
+                let now = self.rules.replace_policy(policy);
+                self.record(now.number, "in-force", &now.policy_sha256, "");
+                eprintln!("tollgate: policy reloaded: generation {} is in force", now.number);
+            }
+            Err(failure) => {
+                self.record(current.number, "refused", &current.policy_sha256, failure.message());
+                eprintln!("tollgate: generation {} stays in force: {}", current.number, failure.message());
+            }
+        }
+    }
+
+    fn record(&self, generation: u64, outcome: &str, policy_sha256: &str, detail: &str) {
+        let event = Event::Policy { generation, outcome, policy_sha256, detail };
+        if let Err(error) = self.journal.record(&event) {
+            eprintln!("tollgate: {error}");
+        }
+    }
+}
+
+/// The read-only mount over a policy file that lies in a folder the agent may write to.
+///
+/// A file that is replaced on the host takes the mount away with it, and what then lies there may be the agent's. So
+/// before each reload the sandbox's own view is looked at: the mount must still be there, on the file that will be read.
+#[derive(Debug)]
+pub struct Fence {
+    /// The sandbox's `/proc`.
+    proc_root: OwnedFd,
+}
+
+impl Fence {
+    /// Takes a descriptor of the sandbox's `/proc`.
+    pub fn new(proc_root: OwnedFd) -> Self {
+        Self { proc_root }
+    }
+
+    /// True when the agent still cannot write to the file.
+    fn stands(&self, path: &Path) -> bool {
+        let inside = format!("1/root{}", path.display());
+        let open = |access: OFlag| {
+            openat(&self.proc_root, inside.as_str(), access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+        };
+        let read_only = open(OFlag::O_WRONLY).err() == Some(nix::errno::Errno::EROFS);
+        let seen = open(OFlag::O_RDONLY).ok().and_then(|file| fstat(&file).ok());
+        let host = std::fs::symlink_metadata(path).ok();
+        let same = seen.zip(host).is_some_and(|(seen, host)| {
+            // A second name for the file may lie where it can be written.
+            (seen.st_dev, seen.st_ino) == (host.dev(), host.ino()) && host.nlink() == 1
+        });
+        read_only && same
+    }
+}

@@ -1,0 +1,158 @@
+//! What can happen, as the journal tells it.
+
+use serde::Serialize;
+
+/// One thing that happened. Field names are stable; every value is text that a person may read, and none is ever a secret.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum Event<'a> {
+    /// A session began.
+    Open {
+        /// Version of the program that writes.
+        version: &'a str,
+        /// SHA-256 of the policy's canonical text, hexadecimal.
+        policy_sha256: &'a str,
+        /// Protections and how they stand, `name: detail`.
+        controls: &'a [String],
+        /// Features that the operator allowed to be missing and that are missing.
+        degraded: &'a [String],
+        /// Names that the operator pinned to addresses.
+        pins: &'a [String],
+        /// Names of the credentials that are held, never their values.
+        credentials: &'a [String],
+    },
+    /// A policy came into force or was refused.
+    Policy {
+        /// The generation now in force.
+        generation: u64,
+        /// `in-force` or `refused`.
+        outcome: &'a str,
+        /// SHA-256 of the canonical text in force.
+        policy_sha256: &'a str,
+        /// Why it was refused; empty otherwise.
+        detail: &'a str,
+    },
+    /// The agent started.
+    Agent {
+        /// The command and its arguments, placeholders included.
+        command: &'a [String],
+    },
+    /// A connection was accepted and judged.
+    Connection {
+        /// Number of the connection in this session.
+        connection: u64,
+        /// `explicit`, `transparent`.
+        via: &'a str,
+        /// `host:port`, or what the client sent in its place.
+        authority: &'a str,
+        /// Who asked.
+        #[serde(flatten)]
+        caller: Program<'a>,
+        /// Policy generation that judged.
+        generation: u64,
+        /// The judgement.
+        #[serde(flatten)]
+        verdict: Verdict<'a>,
+    },
+    /// A request was judged; written before anything is forwarded.
+    Request {
+        /// The connection it came on.
+        connection: u64,
+        /// Number of the request in this session.
+        request: u64,
+        /// The method.
+        method: &'a str,
+        /// `https` or `http`.
+        scheme: &'a str,
+        /// `host:port`.
+        authority: &'a str,
+        /// The canonical path, without the query.
+        path: &'a str,
+        /// Who asked.
+        #[serde(flatten)]
+        caller: Program<'a>,
+        /// Policy generation that judged.
+        generation: u64,
+        /// The judgement.
+        #[serde(flatten)]
+        verdict: Verdict<'a>,
+        /// Credentials exchanged into this request.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        exchanged: &'a [String],
+        /// Credentials whose placeholder stood where nothing is exchanged and was passed on as it is.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        inert: &'a [String],
+    },
+    /// A reply has been passed on, or failed.
+    Reply {
+        /// The request it answers.
+        request: u64,
+        /// HTTP status, or 0 when none came.
+        status: u16,
+        /// Body bytes passed to the client.
+        bytes: u64,
+        /// Secrets that were replaced in it.
+        scrubbed: u64,
+        /// From judgement to the end of the body, in milliseconds.
+        milliseconds: u64,
+        /// `complete`, `aborted`, or why it failed.
+        outcome: &'a str,
+    },
+    /// A name was asked for.
+    Dns {
+        /// The name.
+        name: &'a str,
+        /// The record type, as `A`.
+        kind: &'a str,
+        /// `answered`, `empty` or `refused`.
+        outcome: &'a str,
+    },
+    /// Something that the gate saw and that no request shows.
+    Notice {
+        /// What.
+        detail: &'a str,
+    },
+    /// The session ended in order.
+    Close {
+        /// Why.
+        reason: &'a str,
+    },
+}
+
+/// The process that asked.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Program<'a> {
+    /// Absolute path of the executable, or why it is unknown.
+    pub binary: &'a str,
+    /// Process id inside the sandbox; 0 when unknown.
+    pub pid: u32,
+    /// SHA-256 of the running executable; empty when unknown.
+    pub binary_sha256: &'a str,
+}
+
+/// A judgement.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Verdict<'a> {
+    /// `allowed`, `denied`, or `audit` (would be denied, passed because the endpoint only audits).
+    pub decision: &'a str,
+    /// The policy entry that decided; empty when none did.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub policy: &'a str,
+    /// The rule that matched; empty when none did.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub rule: &'a str,
+    /// Stable code of the reason for a denial; empty otherwise.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub error: &'a str,
+    /// The reason in words.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: &'a str,
+}
+
+impl Event<'_> {
+    /// The record as a JSON object, to be handed to [`Chain::append`](crate::Chain::append).
+    #[must_use]
+    pub fn to_body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("events hold only text and numbers, which always serialise")
+    }
+}

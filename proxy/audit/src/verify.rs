@@ -1,0 +1,266 @@
+//! Verification: does a journal tell one unbroken story, up to its signed end?
+
+use std::io::{BufRead, Read};
+
+use serde::Deserialize;
+
+use crate::chain::{HASH_FIELD, anchor, hex, sha256};
+use crate::head::{Head, HeadError};
+
+/// A journal that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of records.
+    pub records: u64,
+    /// Hash of the last one, or the session's anchor when there is none; 64 hexadecimal digits.
+    pub last_hash: String,
+    /// Records after the signed head: written in the moment before a crash, or by a session that still runs.
+    pub beyond_head: u64,
+    /// True when the session ended in order.
+    pub closed: bool,
+}
+
+/// The first thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {kind}")]
+pub struct Flaw {
+    /// Line of the journal, from 1; the line after the last for something missing at the end.
+    pub line: u64,
+    /// What is wrong there.
+    pub kind: FlawKind,
+}
+
+/// What can be wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FlawKind {
+    /// Not a record, or one that is longer than any that is written.
+    #[error("this is not a journal record")]
+    NotARecord,
+    /// The line's own hash does not fit its text.
+    #[error("the record was changed: its hash does not fit its text")]
+    Changed,
+    /// The line does not follow the one before.
+    #[error("a record was removed, inserted or moved: this one does not follow the record before it")]
+    Broken,
+    /// The journal ends before its signed head.
+    #[error("the journal was cut: it ends at record {found}, its signed head says {signed}")]
+    Truncated {
+        /// Last record there is.
+        found: u64,
+        /// Last record there must be.
+        signed: u64,
+    },
+    /// The record that the head names has another hash.
+    #[error("the journal was rewritten: its record {0} is not the one that was signed")]
+    Rewritten(u64),
+    /// Records follow the end of a session that was closed.
+    #[error("records were added after the session was closed")]
+    Appended,
+    /// The head itself is not to be believed.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The bytes could not be read.
+    #[error("the journal could not be read: {0}")]
+    Unreadable(String),
+}
+
+/// Checks the chain and the signed head together.
+///
+/// # Errors
+/// The first [`Flaw`]: any edit, removal, insertion, reordering or truncation gives one.
+pub fn verify_journal(journal: impl BufRead, head: &[u8], public_key: &[u8]) -> Result<Summary, Flaw> {
+    let head = Head::verify(head, public_key).map_err(|e| Flaw { line: 0, kind: e.into() })?;
+    let mut signed_hash = None;
+    let mut summary = walk(&head.session, journal, |seq, hash| {
+        if seq == head.seq {
+            signed_hash = Some(hash.to_owned());
+        }
+    })?;
+    let at = |line, kind| Err(Flaw { line, kind });
+    let signed_hash = match signed_hash {
+        Some(hash) => hash,
+        None if head.seq == 0 => hex(&anchor(&head.session)),
+        None => {
+            let kind = FlawKind::Truncated { found: summary.records, signed: head.seq };
+            return at(summary.records + 1, kind);
+        }
+    };
+    if signed_hash != head.hash {
+        return at(head.seq, FlawKind::Rewritten(head.seq));
+    }
+    summary.beyond_head = summary.records - head.seq;
+    summary.closed = head.closed;
+    if head.closed && summary.beyond_head > 0 {
+        return at(head.seq + 1, FlawKind::Appended);
+    }
+    Ok(summary)
+}
+
+/// Checks the chain alone: everything but its end.
+///
+/// # Errors
+/// The first [`Flaw`].
+pub fn verify_chain(session: &str, journal: impl BufRead) -> Result<Summary, Flaw> {
+    walk(session, journal, |_, _| {})
+}
+
+/// The fields of a record that the chain is made of.
+#[derive(Deserialize)]
+struct Link {
+    seq: u64,
+    prev: String,
+    hash: String,
+}
+
+/// Longer than any record that is written: paths and names in it are bounded.
+const MAX_RECORD_BYTES: u64 = 1 << 20;
+
+fn walk(session: &str, mut journal: impl BufRead, mut visit: impl FnMut(u64, &str)) -> Result<Summary, Flaw> {
+    let mut expected_prev = hex(&anchor(session));
+    let mut records = 0;
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        let flaw = |kind| Flaw { line: records + 1, kind };
+        let read = (&mut journal)
+            .take(MAX_RECORD_BYTES)
+            .read_until(b'\n', &mut text)
+            .map_err(|e| flaw(FlawKind::Unreadable(e.to_string())))?;
+        if read == 0 {
+            break;
+        }
+        let link = read_link(&text).map_err(flaw)?;
+        if link.prev != expected_prev || link.seq != records + 1 {
+            return Err(flaw(FlawKind::Broken));
+        }
+        records += 1;
+        visit(link.seq, &link.hash);
+        expected_prev = link.hash;
+    }
+    Ok(Summary { records, last_hash: expected_prev, beyond_head: 0, closed: false })
+}
+
+fn read_link(text: &[u8]) -> Result<Link, FlawKind> {
+    let text = text.strip_suffix(b"\n").ok_or(FlawKind::NotARecord)?;
+    let link: Link = serde_json::from_slice(text).map_err(|_| FlawKind::NotARecord)?;
+    // The suffix is of fixed length; what it does not cover is what was hashed.
+    let suffix = HASH_FIELD.len() + 64 + 2;
+    let split = text.len().checked_sub(suffix).ok_or(FlawKind::NotARecord)?;
+    let hash = hex(&sha256(&text[..split]));
+    if !text[split..].starts_with(HASH_FIELD) || hash != link.hash {
+        return Err(FlawKind::Changed);
+    }
+    Ok(link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Chain, Event, SigningKey};
+
+    struct Journal {
+        lines: Vec<String>,
+        head: String,
+        key: SigningKey,
+    }
+
+    fn journal(records: usize) -> Journal {
+        let key = SigningKey::from_seed(&[7; 32]).expect("32 bytes");
+        let mut chain = Chain::new("s");
+        let mut bytes = Vec::new();
+        for number in 0..records {
+            let detail = format!("number {number}");
+            chain.append(1_700_000_000_000_000, &Event::Notice { detail: &detail }.to_body(), &mut bytes);
+        }
+        let text = String::from_utf8(bytes).expect("JSON");
+        Journal { lines: text.lines().map(|l| format!("{l}\n")).collect(), head: key.sign(&chain, true).to_text(), key }
+    }
+
+    impl Journal {
+        #[track_caller]
+        fn check(&self, expected: Result<u64, (u64, FlawKind)>) {
+            let found = verify_journal(self.lines.concat().as_bytes(), self.head.as_bytes(), &self.key.public());
+            assert_eq!(found.map(|s| s.records).map_err(|f| (f.line, f.kind)), expected);
+        }
+    }
+
+    #[test]
+    fn an_untouched_journal_holds() {
+        journal(5).check(Ok(5));
+        journal(0).check(Ok(0));
+    }
+
+    #[test]
+    fn r2_every_single_byte_edit_breaks_it() {
+        let whole = journal(3);
+        let text = whole.lines.concat();
+        for at in 0..text.len() {
+            let mut edited = text.clone().into_bytes();
+            edited[at] ^= 1;
+            let found = verify_journal(edited.as_slice(), whole.head.as_bytes(), &whole.key.public());
+            assert!(found.is_err(), "edit at byte {at} was not seen");
+        }
+    }
+
+    #[test]
+    fn r2_removal_reordering_and_repetition_break_it() {
+        for at in 0..4 {
+            let mut cut = journal(5);
+            cut.lines.remove(at);
+            cut.check(Err((at as u64 + 1, FlawKind::Broken)));
+            let mut swapped = journal(5);
+            swapped.lines.swap(at, at + 1);
+            swapped.check(Err((at as u64 + 1, FlawKind::Broken)));
+            let mut doubled = journal(5);
+            doubled.lines.insert(at, doubled.lines[at].clone());
+            doubled.check(Err((at as u64 + 2, FlawKind::Broken)));
+        }
+    }
+
+    #[test]
+    fn r2_truncation_is_seen_by_the_head() {
+        for left in 0..5 {
+            let mut cut = journal(5);
+            cut.lines.truncate(left);
+            let left = left as u64;
+            cut.check(Err((left + 1, FlawKind::Truncated { found: left, signed: 5 })));
+        }
+        let mut half = journal(2);
+        let last = half.lines[1].len() - 5;
+        half.lines[1].truncate(last);
+        half.check(Err((2, FlawKind::NotARecord)));
+    }
+
+    #[test]
+    fn a_rewritten_journal_is_seen_by_the_head() {
+        let honest = journal(3);
+        let mut chain = Chain::new("s");
+        let mut forged = Vec::new();
+        for _ in 0..3 {
+            chain.append(0, &Event::Notice { detail: "nothing happened" }.to_body(), &mut forged);
+        }
+        let found = verify_journal(forged.as_slice(), honest.head.as_bytes(), &honest.key.public());
+        assert_eq!(found, Err(Flaw { line: 3, kind: FlawKind::Rewritten(3) }));
+    }
+
+    #[test]
+    fn a_forged_head_is_not_believed() {
+        let mut forged = journal(3);
+        let stranger = SigningKey::from_seed(&[8; 32]).expect("32 bytes");
+        let mut chain = Chain::new("s");
+        chain.append(0, &Event::Close { reason: "" }.to_body(), &mut Vec::new());
+        forged.head = stranger.sign(&chain, true).to_text();
+        forged.check(Err((0, FlawKind::Head(HeadError::BadSignature))));
+        let mut edited = journal(3);
+        edited.head = edited.head.replace("\"seq\":3", "\"seq\":2");
+        edited.check(Err((0, FlawKind::Head(HeadError::BadSignature))));
+    }
+
+    #[test]
+    fn nothing_follows_a_closed_session() {
+        let mut late = journal(3);
+        let longer = journal(4);
+        late.lines.push(longer.lines[3].clone());
+        late.check(Err((4, FlawKind::Appended)));
+    }
+}

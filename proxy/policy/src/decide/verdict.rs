@@ -1,0 +1,302 @@
+//! What a decision can be. Permits have no public constructor: only the decision makes them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tollgate_model::Unidentified;
+
+use crate::compile::EndpointId;
+use crate::document::{Cidr, Protocol};
+
+/// The answer to a request.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// It may pass.
+    Allow(Permit),
+    /// What it does lies in its body: read that and ask again.
+    NeedsBody(BodyNeed),
+    /// It may not pass.
+    Deny(Denial),
+}
+
+/// A request that may pass.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    pub(super) policy: Arc<str>,
+    pub(super) entry: Arc<str>,
+    pub(super) rule: Arc<str>,
+    pub(super) endpoint: EndpointId,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) mode: Mode,
+}
+
+/// How a request passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// A rule allows it.
+    Enforce,
+    /// It is refused, but its endpoint is in audit mode.
+    Audit {
+        /// The refusal that is only recorded.
+        would: Box<Denial>,
+    },
+}
+
+/// How much of a body is needed to judge it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyNeed {
+    pub(super) limit: u32,
+    pub(super) protocol: Protocol,
+}
+
+/// A connection that may be opened.
+#[derive(Debug, Clone)]
+pub struct ConnectPermit {
+    pub(super) policy: Arc<str>,
+    pub(super) inspection: Inspection,
+    pub(super) reach: Reach,
+}
+
+/// What happens to the bytes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inspection {
+    /// TLS is opened where there is any, HTTP is read.
+    Http,
+    /// Bytes pass unread.
+    Opaque,
+}
+
+/// Which addresses the destination may resolve to; loopback, link-local and metadata addresses are never among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Only these.
+    AllowedIps(Arc<[Cidr]>),
+    /// This one, which the request names itself and the policy too.
+    Literal(IpAddr),
+    /// Public and private ones: the author named the host exactly.
+    Declared,
+    /// Public ones.
+    PublicOnly,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    pub(super) reason: Reason,
+    pub(super) policy: Option<Arc<str>>,
+}
+
+/// Where a refusal was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// Host, port, program.
+    L4,
+    /// What the request does.
+    L7,
+}
+
+/// Why something is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The policy has no entries at all.
+    #[error("network connections not allowed by policy")]
+    NoPolicies,
+    /// No entry names the destination.
+    #[error("endpoint {destination} is not allowed by any policy")]
+    EndpointNotAllowed {
+        /// `host:port`.
+        destination: String,
+    },
+    /// Entries name the destination, but not the program.
+    #[error("{}", binary_miss(program, policies, ancestors))]
+    BinaryNotAllowed {
+        /// The program.
+        program: String,
+        /// The entries that name the destination.
+        policies: Vec<Arc<str>>,
+        /// The programs that started it.
+        ancestors: Vec<String>,
+    },
+    /// Entries name the destination and programs, and the caller is not known.
+    #[error("the program could not be identified ({why}), and the policy names programs for {destination}")]
+    CallerUnknown {
+        /// Why it is not known.
+        why: Unidentified,
+        /// `host:port`.
+        destination: String,
+    },
+    /// An entry would allow it under other circumstances.
+    #[error("policy '{policy}' does not apply at this time or for this agent, user or data")]
+    Circumstances {
+        /// The entry.
+        policy: Arc<str>,
+    },
+    /// No rule allows it.
+    #[error("{operation} not permitted by policy")]
+    NotPermitted {
+        /// `GET /path`, or the operation inside the body.
+        operation: String,
+    },
+    /// A deny rule refuses it.
+    #[error("{operation} blocked by deny rule")]
+    DenyRule {
+        /// `GET /path`, or the operation inside the body.
+        operation: String,
+        /// The rule.
+        rule: Arc<str>,
+    },
+    /// Endpoints speak for other paths only.
+    #[error("no L7 endpoint path matched request")]
+    NoEndpointPath,
+    /// `%2F` where a path rule could be dodged.
+    #[error("the path holds an encoded slash (%2F), which this endpoint does not accept")]
+    EncodedSlash,
+    /// A query that cannot be read.
+    #[error("{0}")]
+    Query(#[from] tollgate_inspect::query::QueryError),
+    /// Overlapping endpoints that would read the request differently; the check at load leaves none.
+    #[error("endpoints disagree on how to read the request")]
+    Ambiguous,
+}
+
+impl Permit {
+    /// The smallest key among the entries that match destination and program: what headers and logs carry.
+    #[must_use]
+    pub fn policy_key(&self) -> &str {
+        &self.policy
+    }
+
+    /// The key of the entry that holds the rule.
+    #[must_use]
+    pub fn entry_key(&self) -> &str {
+        &self.entry
+    }
+
+    /// The rule in words: `GET /v1/**`, `access: read-only`, or `connection` where nothing inside is judged.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The endpoint that holds the rule.
+    #[must_use]
+    pub fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
+    /// How the request was read; nothing where only the connection was judged.
+    #[must_use]
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.protocol
+    }
+
+    /// Whether it passes by rule or only because its endpoint is in audit mode.
+    #[must_use]
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+}
+
+impl BodyNeed {
+    /// The most bytes that may be read; a longer body is refused.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Which reader the body is for.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+}
+
+impl ConnectPermit {
+    /// The smallest key among the entries that match destination and program.
+    #[must_use]
+    pub fn policy_key(&self) -> &str {
+        &self.policy
+    }
+
+    /// What happens to the bytes.
+    #[must_use]
+    pub fn inspection(&self) -> Inspection {
+        self.inspection
+    }
+
+    /// Which addresses may be dialled.
+    #[must_use]
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+}
+
+impl Denial {
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// The smallest key among the entries that match destination and program, if any do.
+    #[must_use]
+    pub fn policy_key(&self) -> Option<&str> {
+        self.policy.as_deref()
+    }
+
+    /// Where it was decided.
+    #[must_use]
+    pub fn layer(&self) -> Layer {
+        self.reason.layer()
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl Reason {
+    /// A stable word for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoPolicies => "no_policies",
+            Self::EndpointNotAllowed { .. } => "endpoint_not_allowed",
+            Self::BinaryNotAllowed { .. } => "binary_not_allowed",
+            Self::CallerUnknown { .. } => "caller_unknown",
+            Self::Circumstances { .. } => "circumstances",
+            Self::NotPermitted { .. } => "not_permitted",
+            Self::DenyRule { .. } => "deny_rule",
+            Self::NoEndpointPath => "no_endpoint_path",
+            Self::EncodedSlash => "encoded_slash",
+            Self::Query(_) => "malformed_query",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+
+    const fn layer(&self) -> Layer {
+        match self {
+            Self::NoPolicies
+            | Self::EndpointNotAllowed { .. }
+            | Self::BinaryNotAllowed { .. }
+            | Self::CallerUnknown { .. }
+            | Self::Circumstances { .. } => Layer::L4,
+            Self::NotPermitted { .. }
+            | Self::DenyRule { .. }
+            | Self::NoEndpointPath
+            | Self::EncodedSlash
+            | Self::Query(_)
+            | Self::Ambiguous => Layer::L7,
+        }
+    }
+}
+
+fn binary_miss(program: &str, policies: &[Arc<str>], ancestors: &[String]) -> String {
+    let ancestors = ancestors.join(", ");
+    let one =
+        |policy: &Arc<str>| format!("binary '{program}' not allowed in policy '{policy}' (ancestors: [{ancestors}])");
+    policies.iter().map(one).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,60 @@
+//! Many path globs at once.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use super::trie::{Trie, each};
+use super::{PathGlob, Segment};
+
+/// Patterns and what each stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct GlobMap<T> {
+    /// Patterns without anything special, by their whole text.
+    exact: HashMap<Box<str>, Vec<T>>,
+    /// `/**`, the most frequent pattern of all.
+    rooted: Vec<T>,
+    others: Trie<T>,
+}
+
+impl<T> Default for GlobMap<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), rooted: Vec::new(), others: Trie::default() }
+    }
+}
+
+impl<T: Copy> GlobMap<T> {
+    /// Adds a pattern; one that is there already gets one more value.
+    pub(crate) fn insert(&mut self, glob: &PathGlob, value: T) {
+        if let Some(text) = glob.literal() {
+            self.exact.entry(text.into()).or_default().push(value);
+            return;
+        }
+        for segments in glob.alternatives() {
+            match &**segments {
+                [Segment::Literal(root), Segment::Deep] if root.is_empty() => self.rooted.push(value),
+                segments => self.others.insert(segments, value),
+            }
+        }
+    }
+
+    /// Adds a value for every path that begins with a slash.
+    pub(crate) fn insert_any(&mut self, value: T) {
+        self.rooted.push(value);
+    }
+
+    /// True where any pattern matches.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        self.visit(path, |_| ControlFlow::Break(())).is_break()
+    }
+
+    /// Hands out the value of every pattern that matches, until told to stop; one value may come more than once.
+    pub(crate) fn visit<B>(&self, path: &str, mut see: impl FnMut(T) -> ControlFlow<B>) -> ControlFlow<B> {
+        if let Some(values) = self.exact.get(path) {
+            each(values, &mut see)?;
+        }
+        if path.starts_with('/') {
+            each(&self.rooted, &mut see)?;
+        }
+        self.others.visit(path.split('/'), &mut see)
+    }
+}

@@ -1,0 +1,51 @@
+//! Many host patterns at once: exact hosts by hash, wildcards by a trie over labels from the last to the first.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use tollgate_model::Host;
+
+use super::HostPattern;
+use super::pattern::Shape;
+use crate::glob::Trie;
+
+/// Patterns and what each stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct HostMap<T> {
+    exact: HashMap<Host, Vec<T>>,
+    wildcards: Trie<T>,
+}
+
+impl<T> Default for HostMap<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), wildcards: Trie::default() }
+    }
+}
+
+impl<T: Copy> HostMap<T> {
+    /// Adds a pattern.
+    pub(crate) fn insert(&mut self, pattern: &HostPattern, value: T) {
+        match pattern.shape() {
+            Shape::Exact(host) => self.exact.entry(host.clone()).or_default().push(value),
+            Shape::Wildcard(alternatives) => {
+                alternatives.iter().for_each(|labels| self.wildcards.insert(labels, value));
+            }
+        }
+    }
+
+    /// True where any pattern covers the host.
+    pub(crate) fn contains(&self, host: &Host) -> bool {
+        self.visit(host, |_| ControlFlow::Break(())).is_break()
+    }
+
+    /// Hands out the value of every pattern that covers the host, exact ones first, until told to stop.
+    pub(crate) fn visit<B>(&self, host: &Host, mut see: impl FnMut(T) -> ControlFlow<B>) -> ControlFlow<B> {
+        if let Some(values) = self.exact.get(host) {
+            values.iter().try_for_each(|value| see(*value))?;
+        }
+        match host {
+            Host::Name(name) => self.wildcards.visit(name.rsplit('.'), &mut see),
+            Host::Address(_) => ControlFlow::Continue(()),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Scrubbing: a reply gives back placeholders where it held secrets.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use zeroize::Zeroize;
+
+use crate::encodings::spellings;
+
+/// Every spelling of every secret that a reply is searched for, compiled once.
+pub struct Needles {
+    automaton: AhoCorasick,
+    replacements: Vec<Vec<u8>>,
+    /// Sorted, to answer "does any needle begin with these bytes".
+    sorted: BTreeSet<Vec<u8>>,
+    begins: [bool; 256],
+    longest: usize,
+    keeps_length: bool,
+}
+
+/// Replaces secrets in one body that comes in pieces, wherever the pieces were cut.
+///
+/// Holds back only bytes that may be the beginning of a secret, at most one byte less than the longest needle.
+#[derive(Debug)]
+pub struct Scrubber {
+    needles: Arc<Needles>,
+    held: Vec<u8>,
+    found: u64,
+}
+
+impl Needles {
+    /// Compiles the needles of `(value, placeholder)` pairs.
+    #[must_use]
+    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let all: Vec<_> = pairs.into_iter().flat_map(|(value, placeholder)| spellings(value, placeholder)).collect();
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(all.iter().map(|s| &s.needle))
+            .expect("a few hundred needles are far below the automaton's limits");
+        let mut begins = [false; 256];
+        all.iter().for_each(|s| begins[usize::from(s.needle[0])] = true);
+        Self {
+            automaton,
+            begins,
+            longest: all.iter().map(|s| s.needle.len()).max().unwrap_or(0),
+            keeps_length: all.iter().all(|s| s.needle.len() == s.replacement.len()),
+            sorted: all.iter().map(|s| s.needle.clone()).collect(),
+            replacements: all.into_iter().map(|s| s.replacement).collect(),
+        }
+    }
+
+    /// True when there is nothing to search for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.replacements.is_empty()
+    }
+
+    /// True when every replacement is as long as what it replaces, so that a `Content-Length` stays true.
+    #[must_use]
+    pub fn keeps_length(&self) -> bool {
+        self.keeps_length
+    }
+
+    /// A short text at once, for header values: nothing when it holds no secret.
+    #[must_use]
+    pub fn scrub_whole(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let (taken, found) = self.replace(text, text.len(), &mut out);
+        out.extend_from_slice(&text[taken..]);
+        (found > 0).then_some(out)
+    }
+
+    /// Writes `data` up to the last match that begins before `limit`, replaced; says how many bytes of `data` that were.
+    fn replace(&self, data: &[u8], limit: usize, out: &mut Vec<u8>) -> (usize, u64) {
+        let (mut taken, mut found) = (0, 0);
+        for hit in self.automaton.find_iter(data) {
+            if hit.start() >= limit {
+                break;
+            }
+            out.extend_from_slice(&data[taken..hit.start()]);
+            out.extend_from_slice(&self.replacements[hit.pattern().as_usize()]);
+            taken = hit.end();
+            found += 1;
+        }
+        (taken, found)
+    }
+
+    /// Where the first suffix of `data` begins, from `from` on, that a needle may still continue.
+    fn open_suffix(&self, data: &[u8], from: usize) -> usize {
+        let earliest = data.len().saturating_sub(self.longest.saturating_sub(1)).max(from);
+        (earliest..data.len())
+            .find(|&at| self.begins[usize::from(data[at])] && self.is_open(&data[at..]))
+            .unwrap_or(data.len())
+    }
+
+    /// True when some needle is longer than `suffix` and begins with it.
+    fn is_open(&self, suffix: &[u8]) -> bool {
+        let range = (std::ops::Bound::Excluded(suffix), std::ops::Bound::Unbounded);
+        self.sorted.range::<[u8], _>(range).next().is_some_and(|needle| needle.starts_with(suffix))
+    }
+}
+
+impl std::fmt::Debug for Needles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Needles({})", self.replacements.len())
+    }
+}
+
+impl Drop for Needles {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.sorted).into_iter().for_each(|mut needle| needle.zeroize());
+    }
+}
+
+impl Scrubber {
+    /// A scrubber for one body.
+    #[must_use]
+    pub fn new(needles: Arc<Needles>) -> Self {
+        Self { needles, held: Vec::new(), found: 0 }
+    }
+
+    /// Takes the next piece and gives what can be passed on; nothing when `piece` can be passed on as it is.
+    pub fn push(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
+        let joined;
+        let untouched = self.held.is_empty();
+        let data = if untouched {
+            piece
+        } else {
+            self.held.extend_from_slice(piece);
+            joined = std::mem::take(&mut self.held);
+            &joined
+        };
+        let limit = self.needles.open_suffix(data, 0);
+        let mut out = Vec::new();
+        let (taken, found) = self.needles.replace(data, limit, &mut out);
+        if untouched && found == 0 && limit == data.len() {
+            return None;
+        }
+        let limit = if taken > limit { self.needles.open_suffix(data, taken) } else { limit };
+        out.extend_from_slice(&data[taken..limit]);
+        self.held = data[limit..].to_vec();
+        self.found += found;
+        Some(out)
+    }
+
+    /// Ends the body and gives what was held back.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let rest = std::mem::take(&mut self.held);
+        match self.needles.scrub_whole(&rest) {
+            Some(clean) => {
+                self.found += 1;
+                clean
+            }
+            None => rest,
+        }
+    }
+
+    /// Secrets replaced so far.
+    #[must_use]
+    pub fn found(&self) -> u64 {
+        self.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use proptest::prelude::*;
+
+    const SECRET: &str = "ghp_Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFiY2Q/+";
+    const PLACEHOLDER: &str = "ghp_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn scrub(pieces: &[&[u8]]) -> (Vec<u8>, u64) {
+        let mut scrubber = Scrubber::new(Arc::new(Needles::new([(SECRET, PLACEHOLDER)])));
+        let mut out = Vec::new();
+        for piece in pieces {
+            match scrubber.push(piece) {
+                Some(clean) => out.extend(clean),
+                None => out.extend_from_slice(piece),
+            }
+        }
+        out.extend(scrubber.finish());
+        (out, scrubber.found())
+    }
+
+    #[test]
+    fn plain_and_split_anywhere() {
+        let body = format!("token={SECRET}&again={SECRET}");
+        let expected = format!("token={PLACEHOLDER}&again={PLACEHOLDER}");
+        for at in 0..body.len() {
+            let (out, found) = scrub(&[&body.as_bytes()[..at], &body.as_bytes()[at..]]);
+            assert_eq!((String::from_utf8_lossy(&out).as_ref(), found), (expected.as_str(), 2), "split at {at}");
+        }
+        let single: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
+        assert_eq!(scrub(&single).0, expected.as_bytes());
+    }
+
+    #[test]
+    fn nothing_is_held_back_without_need() {
+        let mut scrubber = Scrubber::new(Arc::new(Needles::new([(SECRET, PLACEHOLDER)])));
+        assert_eq!(scrubber.push(b"data: an event\n\n"), None, "passed on as it is");
+        assert_eq!(scrubber.push(b"x ghp_"), Some(b"x ".to_vec()), "may be the beginning");
+        assert_eq!(scrubber.push(b"other"), Some(b"ghp_other".to_vec()), "was not");
+    }
+
+    #[test]
+    fn an_incomplete_secret_at_the_end_is_not_lost() {
+        assert_eq!(scrub(&[b"tail ghp_Zm9v"]).0, b"tail ghp_Zm9v");
+    }
+
+    #[test]
+    fn k4_every_spelling() {
+        let hex: String = SECRET.bytes().map(|b| format!("{b:02x}")).collect();
+        let percent: String = SECRET.bytes().map(|b| format!("%{b:02X}")).collect();
+        for spelled in [
+            hex.to_uppercase(),
+            hex,
+            percent,
+            SECRET.replace('/', "%2F").replace('+', "%2B"),
+            SECRET.replace('/', "%2f").replace('+', "%2b"),
+            SECRET.replace('/', "%252F").replace('+', "%252B"),
+            SECRET.replace('/', "\\/"),
+            SECRET.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect(),
+        ] {
+            let (out, found) = scrub(&[format!("<{spelled}>").as_bytes()]);
+            assert_eq!(found, 1, "{spelled}");
+            assert!(!String::from_utf8_lossy(&out).contains(&spelled));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn k4_base64_at_any_offset(before in "[ -~]{0,9}", after in "[ -~]{0,9}", url in any::<bool>()) {
+            let plain = format!("{before}{SECRET}{after}");
+            let encoded = if url {
+                base64::engine::general_purpose::URL_SAFE.encode(&plain)
+            } else {
+                base64::engine::general_purpose::STANDARD.encode(&plain)
+            };
+            let (out, found) = scrub(&[encoded.as_bytes()]);
+            prop_assert_eq!(found, 1);
+            prop_assert_eq!(out.len(), encoded.len());
+            // What is left of the secret after decoding is less than one group at either end.
+            let decoded = base64::engine::general_purpose::STANDARD.decode(&out)
+                .or_else(|_| base64::engine::general_purpose::URL_SAFE.decode(&out)).expect("still base64");
+            let middle = &SECRET[3..SECRET.len() - 3];
+            prop_assert!(!String::from_utf8_lossy(&decoded).contains(middle));
+        }
+
+        #[test]
+        fn bodies_without_a_secret_are_not_altered(body in prop::collection::vec(any::<u8>(), 0..400), cut in 1usize..50) {
+            let pieces: Vec<&[u8]> = body.chunks(cut).collect();
+            let (out, found) = scrub(&pieces);
+            prop_assert_eq!(out, body.clone());
+            prop_assert_eq!(found, 0);
+        }
+    }
+}

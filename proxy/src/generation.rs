@@ -1,0 +1,55 @@
+//! What is in force: one policy and one vault, swapped together.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tollgate_policy::Policy;
+use tollgate_secrets::Vault;
+
+/// One consistent state of the rules. A request holds the one it was judged by until it is done.
+#[derive(Debug)]
+pub struct Generation {
+    /// Counts from 1.
+    pub number: u64,
+    /// The compiled policy.
+    pub policy: Policy,
+    /// SHA-256 of its canonical text, hexadecimal.
+    pub policy_sha256: String,
+    /// The secrets.
+    pub vault: Arc<Vault>,
+}
+
+/// The generation in force.
+#[derive(Debug)]
+pub struct Rules(ArcSwap<Generation>);
+
+impl Rules {
+    /// The first generation.
+    #[must_use]
+    pub fn new(policy: Policy, vault: Arc<Vault>) -> Self {
+        Self(ArcSwap::from_pointee(generation(1, policy, vault)))
+    }
+
+    /// What is in force now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Generation> {
+        self.0.load_full()
+    }
+
+    /// Puts another policy in force, with the secrets as they are, and says what is in force now.
+    pub fn replace_policy(&self, policy: Policy) -> Arc<Generation> {
+        let current = self.current();
+        self.0.store(Arc::new(generation(current.number + 1, policy, Arc::clone(&current.vault))));
+        self.current()
+    }
+}
+
+fn generation(number: u64, policy: Policy, vault: Arc<Vault>) -> Generation {
+    let policy_sha256 = hex(&crate::sha256(policy.document().canonical().as_bytes()));
+    Generation { number, policy, policy_sha256, vault }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,233 @@
+//! Refusals: why something does not pass, and the one place where that becomes an answer.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use tollgate_audit::Verdict;
+
+/// Why a connection or request does not pass. Boxed, since it travels as the error of every stage.
+#[derive(Debug, Clone)]
+pub struct Refusal(Box<Problem>);
+
+/// What a refusal says.
+///
+/// Answered as `application/problem+json` (RFC 9457) with the fields below. What an agent wrote appears only as JSON
+/// strings, never as free text; secrets never.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// Stable code.
+    pub error: Code,
+    /// One sentence on what happened.
+    pub detail: String,
+    /// Why, where the detail does not say it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The policy entry that decided; empty when none did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub policy: String,
+    /// The rule that decided, or the `METHOD path` that no rule allows.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
+    /// `l4` for connections, `l7` for requests.
+    pub layer: &'static str,
+    /// What was asked, as far as it is known.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// What would have to be in the policy, for a request that no rule allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule_missing: Option<RuleMissing>,
+    /// What to do.
+    pub next_steps: Vec<&'static str>,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Asked {
+    /// The method; empty for a connection.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub method: String,
+    /// The canonical path without the query; empty for a connection.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// The destination's host.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// The destination's port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The program that asked.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub binary: String,
+}
+
+/// The allow rule that is not there.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuleMissing {
+    /// `rest_allow`.
+    pub r#type: &'static str,
+    /// `l4` or `l7`.
+    pub layer: &'static str,
+    /// What it would have to name.
+    #[serde(flatten)]
+    pub asked: Asked,
+}
+
+/// Every kind of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// No rule allows it, or one denies it.
+    PolicyDenied,
+    /// The address behind the name may not be reached.
+    SsrfDenied,
+    /// CONNECT target, SNI, `Host` and the name that was resolved do not agree.
+    RequestAuthorityMismatch,
+    /// The request target has no canonical form.
+    InvalidRequestTarget,
+    /// The request is not one that a proxy takes.
+    InvalidRequest,
+    /// A placeholder where its credential is not bound.
+    CredentialEndpointMismatch,
+    /// A placeholder that is not alone in its slot.
+    InvalidCredentialPlaceholder,
+    /// A credential would travel in clear.
+    CredentialCleartext,
+    /// The bytes are neither TLS nor HTTP/1.
+    UnsupportedL7Protocol,
+    /// Nothing takes the connection.
+    UpstreamUnreachable,
+    /// The upstream's certificate or TLS is not acceptable.
+    UpstreamTlsFailed,
+    /// The upstream broke off or sent no HTTP.
+    UpstreamBroken,
+    /// The reply is encoded although it was asked not to be, so it cannot be searched for secrets.
+    ReplyNotReadable,
+    /// The journal cannot be written.
+    JournalUnavailable,
+    /// No TLS termination for this host.
+    TlsTerminationUnavailable,
+}
+
+impl Code {
+    /// The code as it stands in the journal and in answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PolicyDenied => "policy_denied",
+            Self::SsrfDenied => "ssrf_denied",
+            Self::RequestAuthorityMismatch => "request_authority_mismatch",
+            Self::InvalidRequestTarget => "invalid_request_target",
+            Self::InvalidRequest => "invalid_request",
+            Self::CredentialEndpointMismatch => "credential_endpoint_mismatch",
+            Self::InvalidCredentialPlaceholder => "invalid_credential_placeholder",
+            Self::CredentialCleartext => "credential_cleartext",
+            Self::UnsupportedL7Protocol => "unsupported_l7_protocol",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamTlsFailed => "upstream_tls_failed",
+            Self::UpstreamBroken => "upstream_broken",
+            Self::ReplyNotReadable => "reply_not_readable",
+            Self::JournalUnavailable => "journal_unavailable",
+            Self::TlsTerminationUnavailable => "tls_termination_unavailable",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::PolicyDenied
+            | Self::SsrfDenied
+            | Self::CredentialEndpointMismatch
+            | Self::InvalidCredentialPlaceholder
+            | Self::CredentialCleartext
+            | Self::UnsupportedL7Protocol => StatusCode::FORBIDDEN,
+            Self::InvalidRequestTarget | Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::RequestAuthorityMismatch => StatusCode::MISDIRECTED_REQUEST,
+            Self::UpstreamUnreachable | Self::UpstreamTlsFailed | Self::UpstreamBroken | Self::ReplyNotReadable => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::JournalUnavailable | Self::TlsTerminationUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn next_steps(self) -> Vec<&'static str> {
+        match self {
+            Self::PolicyDenied => vec!["Ask the operator to add a rule for this request to the policy."],
+            Self::CredentialEndpointMismatch => {
+                vec!["Use this credential only at its own service, or ask the operator to bind it here."]
+            }
+            Self::InvalidCredentialPlaceholder => {
+                vec!["Send the placeholder as the whole token, after at most one scheme word such as Bearer."]
+            }
+            Self::JournalUnavailable => {
+                vec!["Tell the operator: the gate cannot write its journal and lets nothing through."]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Refusal {
+    /// What it says.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.0
+    }
+
+    /// A refusal of a request.
+    #[must_use]
+    pub fn request(error: Code, detail: impl Into<String>, asked: Asked) -> Self {
+        Self::new(error, "l7", detail.into(), asked)
+    }
+
+    /// A refusal of a connection.
+    #[must_use]
+    pub fn connection(error: Code, detail: impl Into<String>, asked: Asked) -> Self {
+        Self::new(error, "l4", detail.into(), asked)
+    }
+
+    fn new(error: Code, layer: &'static str, detail: String, asked: Asked) -> Self {
+        let next_steps = error.next_steps();
+        let (reason, policy, rule) = Default::default();
+        Self(Box::new(Problem { error, detail, reason, policy, rule, layer, asked, rule_missing: None, next_steps }))
+    }
+
+    /// Adds what the policy said.
+    #[must_use]
+    pub fn because(mut self, reason: String, policy: &str, rule: String) -> Self {
+        let problem = &mut *self.0;
+        if policy.is_empty() || problem.layer == "l7" {
+            let asked = problem.asked.clone();
+            problem.rule_missing = Some(RuleMissing { r#type: "rest_allow", layer: problem.layer, asked });
+        }
+        (problem.reason, problem.policy, problem.rule) = (reason, policy.to_owned(), rule);
+        self
+    }
+
+    /// The judgement as the journal shows it.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict<'_> {
+        let Problem { error, detail, reason, policy, rule, .. } = &*self.0;
+        let reason = if reason.is_empty() { detail } else { reason };
+        Verdict { decision: "denied", policy, rule, error: error.name(), reason }
+    }
+
+    /// The answer on an HTTP connection, CONNECT included. The connection closes after it.
+    #[must_use]
+    pub fn to_response(&self) -> Response<Full<Bytes>> {
+        let problem = &*self.0;
+        let mut body = serde_json::to_vec(problem).expect("a refusal holds only text and numbers");
+        body.push(b'\n');
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = problem.error.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Ok(policy) = HeaderValue::from_str(&problem.policy)
+            && !problem.policy.is_empty()
+        {
+            headers.insert("x-openshell-policy", policy);
+        }
+        response
+    }
+}

@@ -1,0 +1,55 @@
+//! Which upstream certificates are believed: the system's store, and what the operator adds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Why the trust store could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// A file of the operator's.
+    #[error("the CA file {path} cannot be used: {reason}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// TLS settings towards upstreams: TLS 1.2 and 1.3, certificates always verified against the name that was judged.
+///
+/// Trusts the system's store, or the Mozilla roots built in where the system has none, and `extra` PEM files.
+///
+/// # Errors
+/// [`TrustError`] for a file that cannot be read or holds no certificate.
+pub fn upstream_config(extra: &[PathBuf]) -> Result<ClientConfig, TrustError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    for path in extra {
+        add_file(&mut roots, path)?;
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(Arc::new(roots)).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn add_file(roots: &mut RootCertStore, path: &PathBuf) -> Result<(), TrustError> {
+    let refused = |reason: String| TrustError::File { path: path.clone(), reason };
+    let mut count = 0;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| refused(e.to_string()))? {
+        let certificate = certificate.map_err(|e| refused(e.to_string()))?;
+        roots.add(certificate).map_err(|e| refused(e.to_string()))?;
+        count += 1;
+    }
+    if count == 0 {
+        return Err(refused("it holds no PEM certificate".to_owned()));
+    }
+    Ok(())
+}

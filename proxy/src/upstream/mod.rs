@@ -1,0 +1,12 @@
+//! The way out: resolve, classify, dial, keep connections.
+
+mod dial;
+mod pool;
+mod resolve;
+
+pub(crate) use dial::DialError;
+pub use dial::Dialer;
+pub use pool::Pool;
+pub(crate) use pool::{Key, SendError};
+pub(crate) use resolve::ResolveError;
+pub use resolve::{Pin, PinError, Resolver};

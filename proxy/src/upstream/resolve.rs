@@ -1,0 +1,159 @@
+//! From an authority to addresses that may be dialled.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use tollgate_model::{AddressClass, Authority, Host, Port};
+use tollgate_policy::Reach;
+
+/// An operator's word that a name lives at an address, loopback included: `NAME:PORT:ADDRESS`, as curl's `--resolve`,
+/// where `ADDRESS` may itself name a port: `api.example.com:443:127.0.0.1:8443`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// What the agent asks for.
+    pub authority: Authority,
+    /// What is dialled.
+    pub address: SocketAddr,
+}
+
+/// Why a text is not a pin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not NAME:PORT:ADDRESS, for example api.example.com:443:127.0.0.1 or api.example.com:443:[::1]:8443")]
+pub struct PinError(String);
+
+impl FromStr for Pin {
+    type Err = PinError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || PinError(text.to_owned());
+        let mut parts = text.splitn(3, ':');
+        let (Some(name), Some(port), Some(target)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(wrong());
+        };
+        let host = Host::parse(name).map_err(|_| wrong())?;
+        let port: Port = port.parse().map_err(|_| wrong())?;
+        let address = target.parse().or_else(|_| {
+            let bare: IpAddr = target.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| wrong())?;
+            Ok(SocketAddr::new(bare, port.get()))
+        })?;
+        Ok(Self { authority: Authority::new(host, port), address })
+    }
+}
+
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} -> {}", self.authority, self.address)
+    }
+}
+
+/// Why there is no address to dial.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The name does not exist or its servers do not answer.
+    #[error("{0} cannot be resolved: {1}")]
+    NoAddress(Host, String),
+    /// One of the addresses is where this request may not go. One is enough: an attacker who controls the answer chooses
+    /// which of several is dialled.
+    #[error("{host} is at {address}, a {class} address that this policy entry does not open")]
+    Forbidden {
+        /// The name.
+        host: Host,
+        /// The first address that is refused.
+        address: IpAddr,
+        /// Its class.
+        class: &'static str,
+    },
+}
+
+/// Resolves names, pins first. The addresses it returns are the ones to dial; nothing resolves again afterwards.
+#[derive(Debug)]
+pub struct Resolver {
+    pins: HashMap<Authority, SocketAddr>,
+}
+
+/// A name server that says nothing must not hold a request for ever.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Resolver {
+    /// A resolver with the operator's pins.
+    #[must_use]
+    pub fn new(pins: &[Pin]) -> Self {
+        Self { pins: pins.iter().map(|pin| (pin.authority.clone(), pin.address)).collect() }
+    }
+
+    /// The addresses of an authority, all of them within `reach`.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub async fn resolve(&self, authority: &Authority, reach: &Reach) -> Result<Vec<SocketAddr>, ResolveError> {
+        if let Some(pinned) = self.pins.get(authority) {
+            return Ok(vec![*pinned]);
+        }
+        let addresses = match &authority.host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => lookup(&authority.host, name).await?,
+        };
+        if let Some(address) = addresses.iter().find(|address| !permits(reach, **address)) {
+            return Err(ResolveError::Forbidden {
+                host: authority.host.clone(),
+                address: *address,
+                class: AddressClass::of(*address).name(),
+            });
+        }
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, authority.port.get())).collect())
+    }
+}
+
+/// What an entry opens. The classes that nothing opens stay shut even where a policy names an address among them.
+fn permits(reach: &Reach, address: IpAddr) -> bool {
+    let class = AddressClass::of(address);
+    if class.is_never_allowed() {
+        return false;
+    }
+    match reach {
+        Reach::AllowedIps(networks) => networks.iter().any(|network| network.contains(address)),
+        Reach::Literal(literal) => *literal == address,
+        Reach::Declared => true,
+        Reach::PublicOnly => class == AddressClass::Public,
+    }
+}
+
+async fn lookup(host: &Host, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    let failed = |reason: &str| ResolveError::NoAddress(host.clone(), reason.to_owned());
+    // The trailing dot keeps search domains out of it: absolute names only.
+    let absolute = format!("{name}.");
+    let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((absolute, 0)))
+        .await
+        .map_err(|_| failed("no answer in time"))?
+        .map_err(|e| failed(&e.to_string()))?;
+    let addresses: Vec<_> = found.map(|address| address.ip()).collect();
+    if addresses.is_empty() {
+        return Err(failed("the answer holds no address"));
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        assert_eq!(text.parse::<Pin>().ok().map(|pin| pin.to_string()).as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn pins() {
+        check("a.test:443:127.0.0.1", Some("a.test:443 -> 127.0.0.1:443"));
+        check("a.test:443:127.0.0.1:8443", Some("a.test:443 -> 127.0.0.1:8443"));
+        check("a.test:443:::1", Some("a.test:443 -> [::1]:443"));
+        check("a.test:443:[::1]", Some("a.test:443 -> [::1]:443"));
+        check("a.test:443:[::1]:8443", Some("a.test:443 -> [::1]:8443"));
+        check("a.test:443", None);
+        check("a.test:0:127.0.0.1", None);
+        check("a.test:443:localhost", None);
+        check(":443:127.0.0.1", None);
+    }
+}

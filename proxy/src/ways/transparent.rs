@@ -1,0 +1,67 @@
+//! Transparent capture: connections of programs that know of no proxy. Where they wanted to go is in the socket.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::{Ip6tOriginalDst, OriginalDst};
+use tokio::net::TcpStream;
+use tollgate_audit::Verdict;
+use tollgate_model::{Authority, Host, Port};
+
+use super::accept::Accepted;
+use super::{Origin, judge_connection, record_connection};
+use crate::Gate;
+use crate::refusal::Refusal;
+use crate::tunnel::{self, FirstBytes};
+
+pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
+    let Accepted { stream, client } = accepted;
+    let Some(destination) = original_destination(&stream) else {
+        let origin = Origin::new(&gate, "transparent", gate.identify(client, client).await);
+        let verdict = Verdict {
+            decision: "denied",
+            policy: "",
+            rule: "",
+            error: "invalid_request",
+            reason: "the connection was made to the capture port itself",
+        };
+        // Refused either way; a journal that is dead has said so already.
+        let _ = record_connection(&gate, &gate.rules.current(), &origin, "-", verdict);
+        return;
+    };
+    let caller = gate.identify(client, destination).await;
+    let origin = Arc::new(Origin::new(&gate, "transparent", caller));
+    let Ok(port) = Port::try_from(destination.port()) else { return };
+    let authority = gate.names.recall(Authority::new(Host::from(destination.ip()), port));
+    match judge_connection(&gate, &gate.rules.current(), &origin, &authority) {
+        Ok(permit) => tunnel::run(gate, origin, authority, &permit, stream).await,
+        Err(refusal) => refuse(stream, refusal).await,
+    }
+}
+
+/// `SO_ORIGINAL_DST` where the connection was redirected (netfilter), the local address where the listener took it as it came.
+fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
+    let local = stream.local_addr().ok()?;
+    let redirected = match local {
+        SocketAddr::V4(_) => getsockopt(stream, OriginalDst).ok().map(|raw| {
+            let address = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
+            SocketAddr::new(IpAddr::V4(address), u16::from_be(raw.sin_port))
+        }),
+        SocketAddr::V6(_) => getsockopt(stream, Ip6tOriginalDst).ok().map(|raw| {
+            let address = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+            SocketAddr::new(IpAddr::V6(address), u16::from_be(raw.sin6_port))
+        }),
+    };
+    let destination = redirected.unwrap_or(local);
+    (!destination.ip().is_loopback()).then_some(destination)
+}
+
+/// Says no in the language the client speaks.
+async fn refuse(stream: TcpStream, refusal: Refusal) {
+    match tunnel::first_bytes(stream).await {
+        Some((FirstBytes::Tls, stream)) => tunnel::alert(stream).await,
+        Some((FirstBytes::Http, stream)) => super::explicit::refuse_all(stream, refusal).await,
+        Some((FirstBytes::Other, _)) | None => {}
+    }
+}
