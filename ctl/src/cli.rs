@@ -150,8 +150,7 @@ impl RunArguments {
     fn order(self) -> Result<(Order, bool), crate::failure::Failure> {
         let environment = self.environment.iter().map(|text| variable(text)).collect::<Result<_, _>>()?;
         let absolute = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>();
-        let files =
-            ExtraFiles { read_only: absolute(&self.read_only)?, read_write: absolute(&self.read_write)? };
+        let files = ExtraFiles { read_only: absolute(&self.read_only)?, read_write: absolute(&self.read_write)? };
         let order = Order {
             home: None,
             workdir: None,

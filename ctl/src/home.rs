@@ -44,7 +44,10 @@ impl Home {
         }
         let made = DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path);
         let path = made.and_then(|()| path.canonicalize()).map_err(|e| {
-            state(format!("the state folder {} cannot be made ({e}); set TOLLGATE_HOME to a folder of yours", path.display()))
+            state(format!(
+                "the state folder {} cannot be made ({e}); set TOLLGATE_HOME to a folder of yours",
+                path.display()
+            ))
         })?;
         check_place(&path)?;
         Ok(Self(path))
@@ -121,9 +124,8 @@ impl SandboxFolder {
     /// Names of the journal's segments, oldest first.
     pub fn segments(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.journal()).into_iter().flatten().flatten();
-        let mut found: Vec<_> = entries
-            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".jsonl").map(str::to_owned))
-            .collect();
+        let mut found: Vec<_> =
+            entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".jsonl").map(str::to_owned)).collect();
         found.sort();
         found
     }
@@ -174,7 +176,10 @@ fn check_place(path: &Path) -> Result<(), Failure> {
     };
     let own = of(path)?;
     if own.uid() != Uid::effective().as_raw() {
-        return Err(state(format!("{} belongs to another user; set TOLLGATE_HOME to a folder of yours", path.display())));
+        return Err(state(format!(
+            "{} belongs to another user; set TOLLGATE_HOME to a folder of yours",
+            path.display()
+        )));
     }
     if own.permissions().mode() & 0o077 != 0 {
         return Err(state(format!("others may look into {0}; run: chmod 700 {0}", path.display())));
@@ -182,7 +187,8 @@ fn check_place(path: &Path) -> Result<(), Failure> {
     for parent in path.ancestors().skip(1) {
         let mode = of(parent)?.permissions().mode();
         if mode & 0o022 != 0 && mode & 0o1000 == 0 {
-            let message = format!("others may write to {}, which holds the state folder; run: chmod go-w {0}", parent.display());
+            let message =
+                format!("others may write to {}, which holds the state folder; run: chmod go-w {0}", parent.display());
             return Err(state(message.replace("{0}", &parent.display().to_string())));
         }
     }

@@ -1,1 +1,41 @@
-//! TODO
+//! The supervisor: builds a sandbox by system calls alone, as an ordinary user, and is the first process in it.
+//!
+//! ```text
+//! control process ──spawn──▶ supervisor ──fork──▶ process 1 ──fork──▶ agent
+//!        ▲                   (namespaces)         (net, files, Landlock, seccomp)
+//!        └──────── sockets made inside, handed out ─────┘
+//! ```
+//!
+//! Synchronous and single-threaded, and it never sees a secret: what it is told is a [`Cell`](tollgate_wire::cell::Cell),
+//! which has no place for one. It is deliberately not a container engine: no images, no storage, no daemon.
+#![deny(unsafe_code)]
+
+mod agent;
+mod error;
+mod fence;
+mod filter;
+mod handover;
+mod init;
+mod launch;
+mod net;
+mod privileges;
+mod probe;
+mod stage;
+#[allow(unsafe_code)]
+mod sys;
+mod view;
+
+pub use error::LaunchError;
+pub use handover::Outcome;
+pub use launch::{Confined, Signaller, Sockets, launch};
+pub use net::EXPLICIT_PORT;
+
+/// Becomes the supervisor if this process was started as one, and then never returns. To be called first in `main`.
+pub fn enter_if_supervisor() {
+    let mut arguments = std::env::args();
+    if arguments.next().as_deref() != Some(launch::SUPERVISOR) {
+        return;
+    }
+    let Some(channel) = arguments.next().and_then(|number| number.parse().ok()) else { std::process::exit(2) };
+    stage::run(channel)
+}

@@ -1,1 +1,11 @@
-//! TODO
+//! The end-to-end harness: a real `tollgate`, a real sandbox, real clients, and a TLS server of our own that remembers
+//! every byte that reached it.
+//!
+//! Everything stays on this machine. As root the harness runs `tollgate` as an ordinary user, since that is who it is for.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod origin;
+
+pub use bench::{Bench, Finished, Started, finish, program};
+pub use origin::{Arrived, Origin};

@@ -63,7 +63,10 @@ fn hello(way: Way, token: &str) -> Result<String> {
         Way::Direct => "knowing of no proxy",
     };
     expect(reply.status == 200 && reply.body.contains(token), &reply)?;
-    Ok(format!("allowed   GET https://{API}/v1/hello  {how}\n  scrubbed  the service echoed its token; the reply says: {}", reply.body))
+    Ok(format!(
+        "allowed   GET https://{API}/v1/hello  {how}\n  scrubbed  the service echoed its token; the reply says: {}",
+        reply.body
+    ))
 }
 
 fn refused(
@@ -122,7 +125,8 @@ fn address(address: &str, what: &str) -> Result<String> {
 
 /// A question for a name that no policy entry covers, to a resolver of the agent's choice.
 fn direct_dns() -> Result<String> {
-    const QUESTION: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04evil\x04demo\x04test\x00\x00\x01\x00\x01";
+    const QUESTION: &[u8] =
+        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04evil\x04demo\x04test\x00\x00\x01\x00\x01";
     const NAME_DOES_NOT_EXIST: u8 = 3;
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -158,7 +162,9 @@ fn reload() -> Result<String> {
     for _ in 0..RELOAD_TRIES {
         let reply = https(Way::Proxy, "GET", API, "/v1/drafts", None)?;
         if reply.status == 200 {
-            return Ok(format!("reloaded  GET https://{API}/v1/drafts  denied, then allowed: the policy file was edited meanwhile"));
+            return Ok(format!(
+                "reloaded  GET https://{API}/v1/drafts  denied, then allowed: the policy file was edited meanwhile"
+            ));
         }
         std::thread::sleep(RELOAD_PAUSE);
     }

@@ -35,7 +35,10 @@ pub async fn fetch<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, 
         .map_err(|e| ClientError::Broken(e.to_string()))
 }
 
-async fn ask<T: DeserializeOwned>(stream: UnixStream, path: &str) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
+async fn ask<T: DeserializeOwned>(
+    stream: UnixStream,
+    path: &str,
+) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = http::Request::get(path).header(http::header::HOST, "tollgate").body(Empty::<Bytes>::new())?;

@@ -10,7 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use nix::unistd::Uid;
 use tokio::net::UnixListener;
-use tollgate_proxy::Rules;
+use tollgate_proxy::{Generation, Rules};
 use tollgate_wire::status::Status;
 
 pub use client::{ClientError, fetch};
@@ -62,9 +62,15 @@ async fn show_status(State(shared): State<Shared>) -> Json<Status> {
     Json(Status {
         generation: generation.number,
         policy_sha256: generation.policy_sha256.clone(),
-        audit_endpoints: generation.policy.audit_endpoints(),
+        audit_endpoints: audit_endpoints(&generation),
         ..Status::clone(&shared.status)
     })
+}
+
+/// Endpoints that only audit, as `ENTRY: host:port`.
+pub fn audit_endpoints(generation: &Generation) -> Vec<String> {
+    let endpoints = generation.policy.audit_endpoints();
+    endpoints.into_iter().map(|endpoint| format!("{}: {}", endpoint.policy, endpoint.destination)).collect()
 }
 
 /// A listener that closes connections of other users before a byte of theirs is read.

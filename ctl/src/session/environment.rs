@@ -7,8 +7,22 @@ use tollgate_secrets::Vault;
 
 /// Variables that pass from the caller as they are; `LC_*` as well.
 const PASSED: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "TZ", "EDITOR",
-    "VISUAL", "PAGER", "COLUMNS", "LINES",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "COLUMNS",
+    "LINES",
 ];
 
 /// Proxy variables, in every spelling that some client reads.

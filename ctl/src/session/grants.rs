@@ -48,7 +48,9 @@ pub fn files(request: &Request<'_>) -> Files {
     files.read_only.extend(executable(request.command, request.workdir));
     files.home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/agent"), PathBuf::from);
     files.overlays = overlays(request.folder);
-    if writable(&files, request.policy_file) {
+    if let Some(grant) = files.read_write.iter().find(|grant| request.policy_file.starts_with(grant)) {
+        let above = request.policy_file.ancestors().skip(1);
+        files.pinned = above.take_while(|folder| *folder != grant).map(Path::to_owned).collect();
         files.overlays.push((request.policy_file.to_owned(), request.policy_file.to_owned()));
     }
     files
@@ -108,15 +110,16 @@ fn account(user: &str) -> Result<(u32, u32), Failure> {
         Ok(Some(found)) if !found.uid.is_root() => Ok((found.uid.as_raw(), found.gid.as_raw())),
         // The name that policies of this field use; where no such account exists any unprivileged one will do.
         _ if user == "sandbox" => Ok(NOBODY),
-        _ => Err(Failure::new(Kind::Policy, format!("process.run_as_user names `{user}`, which is no ordinary user here"))),
+        _ => Err(Failure::new(
+            Kind::Policy,
+            format!("process.run_as_user names `{user}`, which is no ordinary user here"),
+        )),
     }
 }
 
 fn granted(request: &Request<'_>) -> Files {
-    let mut files = Files {
-        hard_requirement: request.policy.landlock() == Compatibility::HardRequirement,
-        ..Files::default()
-    };
+    let mut files =
+        Files { hard_requirement: request.policy.landlock() == Compatibility::HardRequirement, ..Files::default() };
     let workdir = match request.policy.filesystem() {
         Some(filesystem) => {
             files.read_only.extend(filesystem.read_only.iter().map(PathBuf::from));

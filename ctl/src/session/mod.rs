@@ -9,6 +9,7 @@ mod policy_file;
 mod source;
 mod trust;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,10 +103,9 @@ impl Session {
             Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
         let journal = Arc::new(journal);
         let confined = tollgate_supervisor::launch(&cell).map_err(|e| launch_failure(&e))?;
-        let fence = grants::writable(&cell.files, file.path()).then(|| confined.proc_root()).transpose();
-        let fence = fence.map_err(|e| launch_failure(&e))?.map(Fence::new);
         let rules = Arc::new(Rules::new(policy, vault));
-        let (sockets, identifier, confined) = take_sockets(confined);
+        let (sockets, identifier, root, confined) = take_sockets(confined);
+        let fence = grants::writable(&cell.files, file.path()).then(|| Fence::new(root));
         let setup = Setup {
             rules: Arc::clone(&rules),
             journal: Arc::clone(&journal),
@@ -115,8 +115,7 @@ impl Session {
         };
         let status = status(&name, &order, &rules, &confined.controls, journal.path());
         let gate = Gate::new(setup);
-        let session =
-            Self { confined, order, rules, journal, gate, sockets, fence, file, folder, status };
+        let session = Self { confined, order, rules, journal, gate, sockets, fence, file, folder, status };
         session.record_opening()?;
         Ok(session)
     }
@@ -227,14 +226,8 @@ fn cell(
     let workdir =
         workdir.map_err(|e| Failure::new(Kind::Usage, format!("the working directory cannot be found: {e}")))?;
     let command = order.command.first().map_or("", String::as_str);
-    let request = grants::Request {
-        policy,
-        extra: &order.files,
-        workdir: &workdir,
-        command,
-        policy_file: file.path(),
-        folder,
-    };
+    let request =
+        grants::Request { policy, extra: &order.files, workdir: &workdir, command, policy_file: file.path(), folder };
     let files = grants::files(&request);
     let secret_files: Vec<_> = order.secrets.iter().filter_map(|s| s.source.file()).collect();
     grants::check_hidden(&files, home, &secret_files)?;
@@ -257,16 +250,17 @@ fn cell(
     })
 }
 
-fn take_sockets(mut confined: Confined) -> (Sockets, Identifier, Confined) {
+fn take_sockets(mut confined: Confined) -> (Sockets, Identifier, OwnedFd, Confined) {
     let sockets = confined.take_sockets();
     let identifier = Identifier::new(sockets.sock_diag, sockets.proc_root);
+    let root = sockets.root;
     let sockets = Sockets {
         explicit: sockets.explicit,
         transparent: sockets.transparent,
         dns_udp: sockets.dns_udp,
         dns_tcp: sockets.dns_tcp,
     };
-    (sockets, identifier, confined)
+    (sockets, identifier, root, confined)
 }
 
 fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journal: &Path) -> Status {
@@ -278,7 +272,7 @@ fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journa
         policy_file: order.policy.display().to_string(),
         generation: generation.number,
         policy_sha256: generation.policy_sha256.clone(),
-        audit_endpoints: generation.policy.audit_endpoints(),
+        audit_endpoints: operator::audit_endpoints(&generation),
         controls: controls.to_vec(),
         degraded: controls.iter().filter(|c| !c.enforced).map(|c| c.name.clone()).collect(),
         pins: order.pins.iter().map(ToString::to_string).collect(),

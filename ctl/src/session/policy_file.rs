@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::fstat;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tollgate_audit::Event;
@@ -159,21 +159,22 @@ impl Following {
 /// before each reload the sandbox's own view is looked at: the mount must still be there, on the file that will be read.
 #[derive(Debug)]
 pub struct Fence {
-    /// The sandbox's `/proc`.
-    proc_root: OwnedFd,
+    /// The root of the sandbox's file tree.
+    root: OwnedFd,
 }
 
 impl Fence {
-    /// Takes a descriptor of the sandbox's `/proc`.
-    pub fn new(proc_root: OwnedFd) -> Self {
-        Self { proc_root }
+    /// Takes a descriptor of the root of the sandbox's file tree.
+    pub fn new(root: OwnedFd) -> Self {
+        Self { root }
     }
 
     /// True when the agent still cannot write to the file.
     fn stands(&self, path: &Path) -> bool {
-        let inside = format!("1/root{}", path.display());
+        let inside = path.strip_prefix("/").unwrap_or(path);
         let open = |access: OFlag| {
-            openat(&self.proc_root, inside.as_str(), access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+            let how = OpenHow::new().flags(access | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+            openat2(&self.root, inside, how)
         };
         let read_only = open(OFlag::O_WRONLY).err() == Some(nix::errno::Errno::EROFS);
         let seen = open(OFlag::O_RDONLY).ok().and_then(|file| fstat(&file).ok());

@@ -62,7 +62,9 @@ impl FromStr for SecretArgument {
             Some(Some(("file", path))) if !path.is_empty() => Source::File(path.into()),
             Some(Some(("cmd", command))) if !command.is_empty() => Source::Command(command.to_owned()),
             // What stands here may be the secret itself, so it is not repeated.
-            Some(_) => return Err("the source must be env:VAR, file:PATH or cmd:COMMAND, never the value itself".to_owned()),
+            Some(_) => {
+                return Err("the source must be env:VAR, file:PATH or cmd:COMMAND, never the value itself".to_owned());
+            }
         };
         Ok(Self { name: parsed, source })
     }
@@ -131,7 +133,9 @@ fn read_text(from: impl Read) -> Result<Zeroizing<String>, String> {
     if bytes.len() as u64 > MAX_VALUE_BYTES {
         return Err(format!("gives more than {MAX_VALUE_BYTES} bytes"));
     }
-    std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| "gives no UTF-8 text".to_owned())
+    std::str::from_utf8(&bytes)
+        .map(|text| Zeroizing::new(text.to_owned()))
+        .map_err(|_| "gives no UTF-8 text".to_owned())
 }
 
 fn without_line_break(text: &str) -> SecretString {

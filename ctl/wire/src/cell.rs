@@ -39,6 +39,8 @@ pub struct Files {
     pub read_write: Vec<PathBuf>,
     /// Host files that appear read-only under another name, laid over what is there: `(host path, path inside)`.
     pub overlays: Vec<(PathBuf, PathBuf)>,
+    /// Folders below writable grants that must not be renamed away, as those above a read-only overlay.
+    pub pinned: Vec<PathBuf>,
     /// The agent's home: an empty directory of its own in memory unless one of the lists above grants it.
     pub home: PathBuf,
     /// `landlock.compatibility: hard_requirement`: a granted path that is missing or cannot be fenced stops the start.

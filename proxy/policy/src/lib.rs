@@ -27,6 +27,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cases;
 mod compile;
 mod decide;
 pub mod diagnostic;
@@ -34,12 +35,13 @@ pub mod document;
 mod facts;
 pub mod glob;
 pub mod hosts;
+pub mod question;
 pub mod yaml;
 
 pub use compile::{EndpointId, Policy};
 pub use decide::{
-    BodyNeed, Circumstances, Conditions, ConnectPermit, Decision, Denial, Inspection, Layer, Mode, Permit, Reach,
-    Reason,
+    BodyNeed, Circumstances, Conditions, ConnectPermit, Decision, Denial, Inspection, Layer, Mode, Payload, Permit,
+    Reach, Reason, Unreadable,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use document::{Compatibility, CredentialBinding, Document, Filesystem, Process};

@@ -19,10 +19,16 @@ pub(crate) struct HttpRules {
 
 /// One rule without its path.
 #[derive(Debug, Clone)]
-pub(crate) struct HttpRule {
+struct HttpRule {
     methods: MethodSet,
     query: Vec<(Box<str>, AnyOf)>,
-    /// In words: `GET /v1/**`.
+    origin: Origin,
+}
+
+/// Where a rule comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// The rule in words: `GET /v1/**`.
     pub(crate) text: Arc<str>,
     /// The key of the entry that holds it.
     pub(crate) entry: Arc<str>,
@@ -43,9 +49,7 @@ impl HttpRules {
         let compiled = HttpRule {
             methods: MethodSet::written(rule.method.as_deref()),
             query: rule.query.iter().map(|(name, globs)| (name.clone(), globs.clone())).collect(),
-            text: in_words(rule).into(),
-            entry: entry.clone(),
-            endpoint,
+            origin: Origin { text: in_words(rule).into(), entry: entry.clone(), endpoint },
         };
         self.insert(rule.path.as_ref(), compiled);
     }
@@ -66,7 +70,8 @@ impl HttpRules {
             (Access::ReadWrite, _) => MethodSet::of(&["GET", "OPTIONS", "POST", "PUT", "PATCH"]),
         };
         let text = format!("access: {}", access.as_str()).into();
-        self.insert(None, HttpRule { methods, query: Vec::new(), text, entry: entry.clone(), endpoint });
+        let origin = Origin { text, entry: entry.clone(), endpoint };
+        self.insert(None, HttpRule { methods, query: Vec::new(), origin });
     }
 
     fn insert(&mut self, path: Option<&PathGlob>, rule: HttpRule) {
@@ -79,20 +84,20 @@ impl HttpRules {
     }
 
     /// A rule that allows the request: each parameter that it names is there, with no other value than it accepts.
-    pub(crate) fn allowing(&self, ask: HttpAsk<'_>) -> Option<&HttpRule> {
+    pub(crate) fn allowing(&self, ask: HttpAsk<'_>) -> Option<&Origin> {
         self.find(ask, |rule| rule.query.iter().all(|(name, globs)| all_values(ask.query, name, globs)))
     }
 
     /// A rule that refuses the request: each parameter that it names is there, with at least one value that it refuses.
-    pub(crate) fn refusing(&self, ask: HttpAsk<'_>) -> Option<&HttpRule> {
+    pub(crate) fn refusing(&self, ask: HttpAsk<'_>) -> Option<&Origin> {
         self.find(ask, |rule| rule.query.iter().all(|(name, globs)| some_value(ask.query, name, globs)))
     }
 
-    fn find(&self, ask: HttpAsk<'_>, holds: impl Fn(&HttpRule) -> bool) -> Option<&HttpRule> {
+    fn find(&self, ask: HttpAsk<'_>, holds: impl Fn(&HttpRule) -> bool) -> Option<&Origin> {
         let found = self.by_path.visit(ask.path, |index| {
             let rule = &self.rules[index as usize];
             match rule.methods.contains(ask.method) && holds(rule) {
-                true => ControlFlow::Break(rule),
+                true => ControlFlow::Break(&rule.origin),
                 false => ControlFlow::Continue(()),
             }
         });

@@ -4,8 +4,10 @@
 //! Everything that depends on the document alone is done here, once.
 
 mod callers;
+mod graphql;
 mod http;
 mod methods;
+mod rpc;
 mod site;
 
 use std::collections::HashMap;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use tollgate_model::{Authority, Host, Port};
 
 pub(crate) use callers::CallerSet;
-pub(crate) use http::{HttpAsk, HttpRules};
+pub(crate) use http::{HttpAsk, HttpRules, Origin};
 pub(crate) use site::{Scope, Site};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};

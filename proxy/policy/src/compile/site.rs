@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::graphql::GraphqlRules;
+use super::http::Origin;
+use super::rpc::RpcRules;
 use super::{EndpointId, HttpRules, index};
 use crate::document::{Cidr, Endpoint, Protocol, Tls};
 use crate::glob::GlobMap;
@@ -23,8 +26,6 @@ pub(crate) struct Scope {
     pub(super) when: Option<u32>,
     /// The smallest key among the entries that it comes from.
     pub(crate) policy: Arc<str>,
-    /// The first endpoint that it comes from.
-    pub(crate) endpoint: EndpointId,
     /// How narrow its path is; the narrowest scope decides alone.
     pub(crate) specificity: usize,
     pub(crate) reading: Reading,
@@ -36,8 +37,11 @@ pub(crate) struct Scope {
     pub(crate) judges_paths: bool,
     pub(crate) allow: HttpRules,
     pub(crate) deny: HttpRules,
+    /// About operations inside bodies and messages.
+    pub(crate) graphql: GraphqlRules,
+    pub(crate) rpc: RpcRules,
     /// What stands for a rule where only the connection was judged.
-    pub(crate) connection: Arc<str>,
+    pub(crate) connection: Origin,
 }
 
 /// How traffic is read.
@@ -102,7 +106,6 @@ impl Scope {
             callers: placed.callers,
             when: placed.when,
             policy: placed.key.clone(),
-            endpoint: placed.id,
             specificity: endpoint.path.as_ref().map_or(0, |path| path.specificity()),
             reading,
             allowed_ips: endpoint.allowed_ips.as_slice().into(),
@@ -110,15 +113,29 @@ impl Scope {
             judges_paths: endpoint.path.as_ref().is_some_and(|path| !path.is_any()),
             allow: HttpRules::default(),
             deny: HttpRules::default(),
-            connection: "connection".into(),
+            graphql: GraphqlRules::default(),
+            rpc: RpcRules::default(),
+            connection: Origin { text: "connection".into(), entry: placed.key.clone(), endpoint: placed.id },
         }
     }
 
     fn add_rules(&mut self, placed: &Placed<'_>) {
         let endpoint = placed.endpoint;
-        if self.reading.protocol.is_none() {
-            return;
+        match self.reading.protocol {
+            Some(Protocol::Rest) => self.add_http(placed),
+            Some(Protocol::Websocket) => {
+                self.add_http(placed);
+                let operations = Endpoint { access: None, ..endpoint.clone() };
+                self.graphql = GraphqlRules::new(&operations, placed.key, placed.id);
+            }
+            Some(Protocol::Graphql) => self.graphql = GraphqlRules::new(endpoint, placed.key, placed.id),
+            Some(Protocol::JsonRpc | Protocol::Mcp) => self.rpc = RpcRules::new(endpoint, placed.key, placed.id),
+            Some(Protocol::Tcp) | None => {}
         }
+    }
+
+    fn add_http(&mut self, placed: &Placed<'_>) {
+        let endpoint = placed.endpoint;
         if let Some(access) = endpoint.access {
             self.allow.push_access(access, self.reading.protocol, placed.key, placed.id);
         }
@@ -130,6 +147,11 @@ impl Scope {
         }
         let mut rules = endpoint.rules.iter().chain(&endpoint.deny_rules);
         self.judges_paths |= rules.any(|rule| rule.path.as_ref().is_some_and(|path| !path.is_any()));
+    }
+
+    /// What stands for a rule where the protocol itself allows something.
+    pub(crate) fn own_origin(&self, text: &str) -> Origin {
+        Origin { text: text.into(), ..self.connection.clone() }
     }
 
     /// True where requests inside the connection are judged.

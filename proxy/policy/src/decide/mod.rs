@@ -6,6 +6,9 @@
 
 mod circumstances;
 mod connect;
+mod message;
+mod operations;
+mod payload;
 mod request;
 mod verdict;
 
@@ -13,7 +16,10 @@ use smallvec::SmallVec;
 use tollgate_model::{Authority, Caller};
 
 pub use circumstances::{Circumstances, Conditions};
-pub use verdict::{BodyNeed, ConnectPermit, Decision, Denial, Inspection, Layer, Mode, Permit, Reach, Reason};
+pub use payload::Payload;
+pub use verdict::{
+    BodyNeed, ConnectPermit, Decision, Denial, Inspection, Layer, Mode, Permit, Reach, Reason, Unreadable,
+};
 
 use crate::compile::{Policy, Scope};
 

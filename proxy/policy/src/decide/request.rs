@@ -7,9 +7,10 @@ use tollgate_inspect::query;
 use tollgate_model::Ask;
 
 use super::connect::{refusal, smallest_key};
+use super::payload::Payload;
 use super::verdict::{Decision, Denial, Mode, Permit, Reason};
 use super::{Asker, Circumstances, Conditions, Scopes, usable};
-use crate::compile::{HttpAsk, Policy, Scope};
+use crate::compile::{HttpAsk, Origin, Policy, Scope};
 use crate::document::Protocol;
 
 impl Policy {
@@ -22,12 +23,38 @@ impl Policy {
     /// May this caller send this request, under these circumstances?
     #[must_use]
     pub fn decide_when(&self, ask: &Ask<'_>, conditions: &dyn Conditions) -> Decision {
+        self.judge(ask, conditions, |judged, first| judged.request(first, None))
+    }
+
+    /// The second step where [`decide`](Self::decide) needs a body. Never answers that it needs one.
+    #[must_use]
+    pub fn decide_with_body(&self, ask: &Ask<'_>, payload: Payload<'_>) -> Decision {
+        self.decide_with_body_when(ask, payload, &Circumstances::default())
+    }
+
+    /// The same under these circumstances.
+    #[must_use]
+    pub fn decide_with_body_when(&self, ask: &Ask<'_>, payload: Payload<'_>, conditions: &dyn Conditions) -> Decision {
+        self.judge(ask, conditions, |judged, first| judged.request(first, Some(payload)))
+    }
+
+    /// Finds the scopes that speak for the request, refuses what no protocol accepts, and hands over to `judge`.
+    pub(super) fn judge(
+        &self,
+        ask: &Ask<'_>,
+        conditions: &dyn Conditions,
+        judge: impl FnOnce(&Judged<'_, '_>, &Scope) -> Decision,
+    ) -> Decision {
         let mut asker = Asker::new(self, ask.caller, conditions);
         let scopes = matching(self, ask, &mut asker);
         let Some(best) = scopes.iter().filter(|scope| scope.is_inspected()).map(|scope| scope.specificity).max() else {
             return without_rules(self, ask, &scopes, &mut asker);
         };
-        Judged { ask, scopes: &scopes, best }.verdict()
+        let judged = Judged { ask, scopes: &scopes, best };
+        match judged.reader() {
+            Ok(first) => judge(&judged, first),
+            Err(reason) => judged.deny(reason),
+        }
     }
 }
 
@@ -50,26 +77,19 @@ fn matching<'p>(policy: &'p Policy, ask: &Ask<'_>, asker: &mut Asker<'_>) -> Sco
 fn without_rules(policy: &Policy, ask: &Ask<'_>, covering: &Scopes<'_>, asker: &mut Asker<'_>) -> Decision {
     let all = usable(policy, ask.authority, asker);
     let mut readers = all.iter().filter(|scope| scope.is_inspected());
+    let policy_key = smallest_key(&all);
     match (readers.next(), readers.next(), covering.first()) {
-        (None, _, Some(scope)) => Decision::Allow(by_connection(scope, smallest_key(&all))),
+        (None, _, Some(scope)) => {
+            let policy = policy_key.unwrap_or_else(|| scope.policy.clone());
+            Decision::Allow(permit(policy, scope, &scope.connection, Mode::Enforce))
+        }
         (None, _, None) => Decision::Deny(refusal(policy, ask.authority, asker)),
         // The only one that reads requests: what it does not speak for is a refusal of its own, audited like any other.
         (Some(only), None, _) => {
-            let reason = Reason::NotPermitted { operation: in_words(ask) };
-            refuse(only, Denial { reason, policy: smallest_key(&all) })
+            let reason = Reason::NotPermitted { operation: format!("{} {}", ask.method, ask.path) };
+            refuse(only, Denial { reason, policy: policy_key })
         }
-        (Some(_), Some(_), _) => Decision::Deny(Denial { reason: Reason::NoEndpointPath, policy: smallest_key(&all) }),
-    }
-}
-
-fn by_connection(scope: &Scope, policy: Option<Arc<str>>) -> Permit {
-    Permit {
-        policy: policy.unwrap_or_else(|| scope.policy.clone()),
-        entry: scope.policy.clone(),
-        rule: scope.connection.clone(),
-        endpoint: scope.endpoint,
-        protocol: None,
-        mode: Mode::Enforce,
+        (Some(_), Some(_), _) => Decision::Deny(Denial { reason: Reason::NoEndpointPath, policy: policy_key }),
     }
 }
 
@@ -78,86 +98,105 @@ fn refuse(scope: &Scope, denial: Denial) -> Decision {
     if !scope.reading.audit {
         return Decision::Deny(denial);
     }
-    Decision::Allow(Permit {
-        policy: denial.policy.clone().unwrap_or_else(|| scope.policy.clone()),
-        entry: scope.policy.clone(),
-        rule: scope.connection.clone(),
-        endpoint: scope.endpoint,
+    let policy = denial.policy.clone().unwrap_or_else(|| scope.policy.clone());
+    let mode = Mode::Audit { would: Box::new(denial) };
+    Decision::Allow(permit(policy, scope, &scope.connection, mode))
+}
+
+fn permit(policy: Arc<str>, scope: &Scope, by: &Origin, mode: Mode) -> Permit {
+    Permit {
+        policy,
+        entry: by.entry.clone(),
+        rule: by.text.clone(),
+        endpoint: by.endpoint,
         protocol: scope.reading.protocol,
-        mode: Mode::Audit { would: Box::new(denial) },
-    })
+        mode,
+    }
 }
 
 /// A request and the scopes that match it, of which those with the narrowest path are authoritative.
-struct Judged<'a, 'p> {
-    ask: &'a Ask<'a>,
+pub(super) struct Judged<'a, 'p> {
+    pub(super) ask: &'a Ask<'a>,
     scopes: &'a Scopes<'p>,
     best: usize,
 }
 
 impl<'p> Judged<'_, 'p> {
-    fn verdict(&self) -> Decision {
-        let Some(first) = self.authoritative().next() else { return self.deny(Reason::NoEndpointPath) };
+    /// The scope that says how to read the request, once nothing forbids reading it at all.
+    fn reader(&self) -> Result<&'p Scope, Reason> {
+        let first = self.authoritative().next().ok_or(Reason::NoEndpointPath)?;
         if self.authoritative().any(|scope| scope.reading != first.reading) {
-            return self.deny(Reason::Ambiguous);
+            return Err(Reason::Ambiguous);
         }
-        if let Err(error) = query::check(self.ask.query.unwrap_or_default()) {
-            return self.deny(error.into());
-        }
+        query::check(self.ask.query.unwrap_or_default())?;
         let slash = self.ask.path.as_str().contains("%2F");
         if slash && !self.readers().all(Scope::accepts_encoded_slash) {
-            return self.deny(Reason::EncodedSlash);
+            return Err(Reason::EncodedSlash);
+        }
+        Ok(first)
+    }
+
+    /// Judges by the protocol of the endpoint; deny rules about HTTP count whatever the protocol is.
+    pub(super) fn request(&self, first: &Scope, payload: Option<Payload<'_>>) -> Decision {
+        let ask = self.http_ask();
+        if let Some(rule) = self.readers().find_map(|scope| scope.deny.refusing(ask)) {
+            let reason = Reason::DenyRule { operation: self.in_words(), rule: rule.text.clone() };
+            return self.refuse(first, reason);
         }
         match first.reading.protocol {
-            Some(Protocol::Rest | Protocol::Websocket) => self.http(first),
-            Some(Protocol::Graphql | Protocol::JsonRpc | Protocol::Mcp | Protocol::Tcp) | None => {
-                self.deny(Reason::NotPermitted { operation: in_words(self.ask) })
-            }
+            Some(Protocol::Rest) => self.http(first),
+            Some(Protocol::Websocket) if self.ask.method.as_str() != "GET" => self.deny(Reason::UpgradeOnly),
+            Some(Protocol::Websocket) => self.http(first),
+            Some(Protocol::Graphql) => self.graphql(first, payload),
+            Some(protocol @ (Protocol::JsonRpc | Protocol::Mcp)) => self.rpc(first, protocol, payload),
+            Some(Protocol::Tcp) | None => self.deny(Reason::NoEndpointPath),
         }
     }
 
     fn http(&self, first: &Scope) -> Decision {
-        let ask = HttpAsk {
+        let ask = self.http_ask();
+        match self.authoritative().find_map(|scope| scope.allow.allowing(ask)) {
+            Some(rule) => self.allow(first, rule),
+            None => self.refuse(first, Reason::NotPermitted { operation: self.in_words() }),
+        }
+    }
+
+    pub(super) fn http_ask(&self) -> HttpAsk<'_> {
+        HttpAsk {
             method: self.ask.method.as_str(),
             path: self.ask.path.as_str(),
             query: self.ask.query.unwrap_or_default(),
-        };
-        if let Some(rule) = self.readers().find_map(|scope| scope.deny.refusing(ask)) {
-            let reason = Reason::DenyRule { operation: in_words(self.ask), rule: rule.text.clone() };
-            return refuse(first, Denial { reason, policy: self.policy() });
         }
-        let Some(rule) = self.authoritative().find_map(|scope| scope.allow.allowing(ask)) else {
-            let reason = Reason::NotPermitted { operation: in_words(self.ask) };
-            return refuse(first, Denial { reason, policy: self.policy() });
-        };
-        Decision::Allow(Permit {
-            policy: self.policy().unwrap_or_else(|| rule.entry.clone()),
-            entry: rule.entry.clone(),
-            rule: rule.text.clone(),
-            endpoint: rule.endpoint,
-            protocol: first.reading.protocol,
-            mode: Mode::Enforce,
-        })
     }
 
-    fn readers(&self) -> impl Iterator<Item = &'p Scope> {
+    pub(super) fn readers(&self) -> impl Iterator<Item = &'p Scope> {
         self.scopes.iter().copied().filter(|scope| scope.is_inspected())
     }
 
-    fn authoritative(&self) -> impl Iterator<Item = &'p Scope> {
+    pub(super) fn authoritative(&self) -> impl Iterator<Item = &'p Scope> {
         self.readers().filter(|scope| scope.specificity == self.best)
     }
 
-    fn policy(&self) -> Option<Arc<str>> {
-        smallest_key(self.scopes)
+    pub(super) fn allow(&self, first: &Scope, by: &Origin) -> Decision {
+        let policy = smallest_key(self.scopes).unwrap_or_else(|| by.entry.clone());
+        Decision::Allow(permit(policy, first, by, Mode::Enforce))
+    }
+
+    /// A refusal that audit mode lifts.
+    pub(super) fn refuse(&self, first: &Scope, reason: Reason) -> Decision {
+        refuse(first, Denial { reason, policy: smallest_key(self.scopes) })
     }
 
     /// A refusal that audit mode does not lift: the request itself cannot be judged.
-    fn deny(&self, reason: Reason) -> Decision {
-        Decision::Deny(Denial { reason, policy: self.policy() })
+    pub(super) fn deny(&self, reason: Reason) -> Decision {
+        Decision::Deny(Denial { reason, policy: smallest_key(self.scopes) })
     }
-}
 
-fn in_words(ask: &Ask<'_>) -> String {
-    format!("{} {}", ask.method, ask.path)
+    pub(super) fn in_words(&self) -> String {
+        self.in_words_as(self.ask.method.as_str())
+    }
+
+    pub(super) fn in_words_as(&self, method: &str) -> String {
+        format!("{method} {}", self.ask.path)
+    }
 }

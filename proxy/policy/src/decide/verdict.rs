@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tollgate_inspect::{graphql, jsonrpc, mcp};
 use tollgate_model::Unidentified;
 
 use crate::compile::EndpointId;
@@ -155,9 +156,78 @@ pub enum Reason {
     /// A query that cannot be read.
     #[error("{0}")]
     Query(#[from] tollgate_inspect::query::QueryError),
+    /// No rule allows the GraphQL operation.
+    #[error("GraphQL operation not permitted by policy: {operation}")]
+    GraphqlNotPermitted {
+        /// `mutation deleteRepo`.
+        operation: String,
+    },
+    /// A deny rule refuses the GraphQL operation.
+    #[error("GraphQL operation blocked by endpoint policy: {operation}")]
+    GraphqlDenyRule {
+        /// `mutation deleteRepo`.
+        operation: String,
+        /// The rule.
+        rule: Arc<str>,
+    },
+    /// An id without text that the registry does not hold.
+    #[error("GraphQL persisted query is not registered")]
+    GraphqlNotRegistered,
+    /// A body or message that cannot be read as its protocol.
+    #[error("{} request rejected: {why}", reader_name(*.protocol))]
+    Unreadable {
+        /// How it was read.
+        protocol: Protocol,
+        /// Why it cannot be.
+        why: Unreadable,
+    },
+    /// An answer of the client to a request of the server.
+    #[error("JSON-RPC response frames are not permitted from client to server")]
+    ResponseFrame,
+    /// A tool name that could be taken for another.
+    #[error("the tool name is not 1 to 128 letters, digits, `_`, `.` or `-`")]
+    ToolName,
+    /// A plain request where only WebSocket upgrades are allowed.
+    #[error("this endpoint accepts only WebSocket upgrades")]
+    UpgradeOnly,
     /// Overlapping endpoints that would read the request differently; the check at load leaves none.
     #[error("endpoints disagree on how to read the request")]
     Ambiguous,
+}
+
+/// Why what a request carries cannot be judged. Audit mode does not lift it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not GraphQL.
+    #[error(transparent)]
+    Graphql(#[from] graphql::GraphqlError),
+    /// Not JSON-RPC.
+    #[error(transparent)]
+    JsonRpc(#[from] jsonrpc::JsonRpcError),
+    /// Not a tool call.
+    #[error(transparent)]
+    Mcp(#[from] mcp::McpError),
+    /// A method that the protocol does not use.
+    #[error("the protocol does not use this method")]
+    Method,
+    /// A longer body than the endpoint reads.
+    #[error("the body has more than {limit} bytes")]
+    TooLarge {
+        /// The most that is read.
+        limit: u32,
+    },
+    /// Not `application/json` in UTF-8.
+    #[error("the content type is not application/json")]
+    ContentType,
+    /// Compressed.
+    #[error("the body is encoded")]
+    ContentEncoding,
+    /// A POST whose URL holds GraphQL parameters, which some servers prefer to the body.
+    #[error("the URL of a POST holds GraphQL parameters")]
+    UrlParameters,
+    /// A GET that is not a stream of events.
+    #[error("a GET must ask for text/event-stream and have no body")]
+    NotAStream,
 }
 
 impl Permit {
@@ -189,6 +259,13 @@ impl Permit {
     #[must_use]
     pub fn protocol(&self) -> Option<Protocol> {
         self.protocol
+    }
+
+    /// True where it may pass only as a WebSocket upgrade (RFC 6455, section 4.1), whose text messages are then judged
+    /// with [`decide_message`](crate::Policy::decide_message).
+    #[must_use]
+    pub fn requires_upgrade(&self) -> bool {
+        self.protocol == Some(Protocol::Websocket)
     }
 
     /// Whether it passes by rule or only because its endpoint is in audit mode.
@@ -273,7 +350,23 @@ impl Reason {
             Self::NoEndpointPath => "no_endpoint_path",
             Self::EncodedSlash => "encoded_slash",
             Self::Query(_) => "malformed_query",
+            Self::GraphqlNotPermitted { .. } => "graphql_not_permitted",
+            Self::GraphqlDenyRule { .. } => "graphql_deny_rule",
+            Self::GraphqlNotRegistered => "graphql_not_registered",
+            Self::Unreadable { .. } => "unreadable",
+            Self::ResponseFrame => "response_frame",
+            Self::ToolName => "tool_name",
+            Self::UpgradeOnly => "upgrade_only",
             Self::Ambiguous => "ambiguous",
+        }
+    }
+
+    /// The deny rule behind it, in words, where there is one.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Self::DenyRule { rule, .. } | Self::GraphqlDenyRule { rule, .. } => Some(rule),
+            _ => None,
         }
     }
 
@@ -289,8 +382,23 @@ impl Reason {
             | Self::NoEndpointPath
             | Self::EncodedSlash
             | Self::Query(_)
+            | Self::GraphqlNotPermitted { .. }
+            | Self::GraphqlDenyRule { .. }
+            | Self::GraphqlNotRegistered
+            | Self::Unreadable { .. }
+            | Self::ResponseFrame
+            | Self::ToolName
+            | Self::UpgradeOnly
             | Self::Ambiguous => Layer::L7,
         }
+    }
+}
+
+fn reader_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Graphql | Protocol::Websocket => "GraphQL",
+        Protocol::JsonRpc | Protocol::Mcp => "JSON-RPC",
+        Protocol::Rest | Protocol::Tcp => "HTTP",
     }
 }
 

@@ -5,8 +5,8 @@
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    AnyOf, ArgumentMatcher, Clock, CredentialBinding, Document, Endpoint, Entry, Filesystem, Middleware, OnError, Process,
-    RegisteredQuery, Rule, TimeWindow, VERSION, When,
+    AnyOf, ArgumentMatcher, Clock, CredentialBinding, Document, Endpoint, Entry, Filesystem, Middleware, OnError,
+    Process, RegisteredQuery, Rule, TimeWindow, VERSION, When,
 };
 use crate::document::{Compatibility, McpOptions};
 use crate::glob::{PathGlob, TextGlob};
@@ -116,9 +116,12 @@ fn entry(entry: &Entry) -> Value {
     fields.put("name", &*entry.name);
     fields.list("endpoints", &entry.endpoints, endpoint);
     // An empty list means nobody, which leaving it out would not.
-    fields.some("binaries", entry.binaries.as_ref().map(|binaries| {
-        Value::Sequence(binaries.iter().map(|binary| single("path", binary.path.as_str())).collect())
-    }));
+    fields.some(
+        "binaries",
+        entry.binaries.as_ref().map(|binaries| {
+            Value::Sequence(binaries.iter().map(|binary| single("path", binary.path.as_str())).collect())
+        }),
+    );
     let mut extension = Fields::default();
     extension.some("when", entry.when.as_ref().map(when));
     fields.full("x-tollgate", extension);
@@ -164,7 +167,8 @@ fn endpoint(endpoint: &Endpoint) -> Value {
 fn graphql_options(endpoint: &Endpoint, fields: &mut Fields) {
     fields.some("persisted_queries", endpoint.persisted_queries.map(|persisted| persisted.as_str()));
     let registry = endpoint.graphql_persisted_queries.iter();
-    fields.full("graphql_persisted_queries", Fields(registry.map(|(id, query)| (text(id), registered(query))).collect()));
+    fields
+        .full("graphql_persisted_queries", Fields(registry.map(|(id, query)| (text(id), registered(query))).collect()));
     fields.some("graphql_max_body_bytes", endpoint.graphql_max_body_bytes);
 }
 
@@ -194,7 +198,10 @@ fn rule(rule: &Rule) -> Value {
     fields.list("fields", &rule.fields, |glob| text(glob.as_str()));
     fields.some("tool", rule.tool.as_ref().map(any_of));
     let arguments = rule.arguments.iter();
-    fields.full("params", Fields(arguments.map(|(path, one)| (text(format!("arguments.{path}")), argument(one))).collect()));
+    fields.full(
+        "params",
+        Fields(arguments.map(|(path, one)| (text(format!("arguments.{path}")), argument(one))).collect()),
+    );
     fields.into()
 }
 
@@ -223,10 +230,13 @@ fn middleware(key: &str, stage: &Middleware) -> Value {
     fields.some("order", (stage.order != 0).then_some(stage.order));
     let config = serde_yaml::to_value(&stage.config).unwrap_or_default();
     fields.some("config", config.as_mapping().filter(|map| !map.is_empty()).cloned());
-    fields.some("on_error", stage.on_error.map(|on_error| match on_error {
-        OnError::FailClosed => "fail_closed",
-        OnError::FailOpen => "fail_open",
-    }));
+    fields.some(
+        "on_error",
+        stage.on_error.map(|on_error| match on_error {
+            OnError::FailClosed => "fail_closed",
+            OnError::FailOpen => "fail_open",
+        }),
+    );
     let mut endpoints = Fields::default();
     endpoints.list("include", &stage.include, text);
     endpoints.list("exclude", &stage.exclude, text);
@@ -256,9 +266,13 @@ fn binding(binding: &CredentialBinding) -> Value {
     fields.put("header", &*binding.header);
     fields.some("path", binding.path.as_ref().map(PathGlob::as_str));
     fields.list("method", &binding.methods, text);
-    fields.some("binaries", binding.binaries.as_ref().map(|binaries| {
-        Value::Sequence(binaries.iter().map(|path| text(path.as_str())).collect())
-    }));
+    fields.some(
+        "binaries",
+        binding
+            .binaries
+            .as_ref()
+            .map(|binaries| Value::Sequence(binaries.iter().map(|path| text(path.as_str())).collect())),
+    );
     fields.into()
 }
 

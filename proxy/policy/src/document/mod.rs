@@ -11,6 +11,7 @@
 mod canonical;
 mod cidr;
 mod decode;
+mod dialects;
 mod endpoint;
 mod extension;
 mod rule;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 
 pub use canonical::fragment;
 pub use cidr::{Cidr, CidrError};
+pub use dialects::{Dialect, Imported, import};
 pub use endpoint::{
     Access, CredentialSigning, Endpoint, Enforcement, McpOptions, PersistedQueries, Protocol, RegisteredQuery, Tls,
 };
@@ -147,13 +149,18 @@ pub enum OnError {
     FailOpen,
 }
 
-/// Reads and validates a document.
+/// Reads and validates a document in the schema itself; other dialects are for [`import`].
 ///
 /// # Errors
 /// Every mistake at once, in the order of the text.
 pub fn read(text: &str) -> Result<Document, Diagnostics> {
-    let tree = yaml::read(text)?;
-    let (mut document, mut found) = decode::document(&tree);
+    complete(&yaml::read(text)?, Diagnostics::default())
+}
+
+/// Decodes and validates a tree, adding to what was found on the way to it.
+fn complete(tree: &yaml::Node, mut found: Diagnostics) -> Result<Document, Diagnostics> {
+    let (mut document, mistakes) = decode::document(tree);
+    found.extend(mistakes);
     validate::document(&document, &mut found);
     if found.has_errors() {
         return Err(found.sorted());

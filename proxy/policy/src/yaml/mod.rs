@@ -14,6 +14,7 @@
 //! ```
 
 mod build;
+pub(crate) mod reader;
 mod scalar;
 
 use granit_parser::{Parser, ScanError, Span};

@@ -30,6 +30,8 @@ fn random_policies_decide_as_measured() {
                 ancestors: &ancestors,
                 method: text(4),
                 target: text(5),
+                body: None,
+                accept: None,
             };
             let seen = verdict(&policy, asked);
             if (seen == "allow") != (text(6) == "allow") {

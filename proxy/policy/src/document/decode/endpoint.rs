@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{Fields, Reader};
 use super::request_path::request_path;
 use super::rule::{OPERATIONS, allow_rule, rule};
 use crate::document::{
@@ -10,6 +9,7 @@ use crate::document::{
     Tls,
 };
 use crate::hosts::{HostPattern, HostPatternError};
+use crate::yaml::reader::{Fields, Reader};
 use crate::yaml::{Node, Value};
 use tollgate_model::Port;
 

@@ -1,9 +1,9 @@
 //! `network_policies.<key>`: endpoints and programs.
 
-use super::reader::Reader;
 use super::{endpoint, extension};
 use crate::document::{Binary, Entry};
 use crate::glob::PathGlob;
+use crate::yaml::reader::Reader;
 use crate::yaml::{Key, Node};
 
 /// Keys that are derived from providers; authors may not use them.

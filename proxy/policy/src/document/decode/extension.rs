@@ -2,9 +2,9 @@
 
 use super::endpoint::host;
 use super::entry::binary_path;
-use super::reader::{Fields, Reader};
 use super::request_path::request_path;
 use crate::document::{Clock, CredentialBinding, Day, TimeWindow, When};
+use crate::yaml::reader::{Fields, Reader};
 use crate::yaml::{Node, Value};
 use tollgate_model::{Method, Port};
 

@@ -1,8 +1,8 @@
 //! `network_middlewares.<key>`: stages between the decision and the injection.
 
-use super::reader::Reader;
 use crate::document::{Middleware, OnError};
 use crate::hosts::Selector;
+use crate::yaml::reader::Reader;
 use crate::yaml::{Key, Node, Value};
 
 const FIELDS: &[&str] = &["name", "middleware", "order", "config", "on_error", "endpoints"];

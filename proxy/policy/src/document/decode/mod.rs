@@ -4,12 +4,11 @@ mod endpoint;
 mod entry;
 mod extension;
 mod middleware;
-mod reader;
 mod request_path;
 mod rule;
 mod statics;
 
-use reader::{Fields, Reader};
+use crate::yaml::reader::{Fields, Reader};
 
 use super::{Document, VERSION};
 use crate::diagnostic::{Diagnostics, Position};

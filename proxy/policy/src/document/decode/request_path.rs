@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::reader::Reader;
 use crate::glob::PathGlob;
 use crate::yaml::Node;
+use crate::yaml::reader::Reader;
 
 pub(super) fn request_path(reader: &mut Reader, node: &Node, what: &str) -> Option<PathGlob> {
     let text = reader.word(node, what)?;

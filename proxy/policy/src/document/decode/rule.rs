@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{Fields, Reader};
 use super::request_path::request_path;
 use crate::document::{AnyOf, ArgumentMatcher, OperationKind, Rule};
+use crate::yaml::reader::{Fields, Reader};
 use crate::yaml::{Key, Node, Value};
 
 const FIELDS: &[&str] =

@@ -1,7 +1,7 @@
 //! The sections that are fixed when a sandbox starts: `filesystem_policy`, `landlock`, `process`.
 
-use super::reader::Reader;
 use crate::document::{Compatibility, Filesystem, Process};
+use crate::yaml::reader::Reader;
 use crate::yaml::{Node, Value};
 
 const MAX_PATHS: usize = 256;

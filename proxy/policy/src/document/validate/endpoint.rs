@@ -34,7 +34,10 @@ fn destination(endpoint: &Endpoint, found: &mut Diagnostics) {
 /// Without a protocol nothing inside the connection is read, so nothing may be said about it.
 fn uninspected(endpoint: &Endpoint, found: &mut Diagnostics) {
     let hint = "add `protocol: rest`";
-    let harmless = endpoint.access == Some(Access::Full) || endpoint.rules.iter().all(rules::allows_everything);
+    let harmless = match endpoint.access {
+        Some(access) => access == Access::Full,
+        None => endpoint.rules.iter().all(rules::allows_everything),
+    };
     if endpoint.access.is_some() || !endpoint.rules.is_empty() {
         let field = if endpoint.access.is_some() { "access" } else { "rules" };
         let message = format!("`{field}` without `protocol` has no effect: the whole connection is allowed");

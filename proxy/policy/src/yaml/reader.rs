@@ -2,30 +2,30 @@
 
 use tollgate_model::Port;
 
+use super::{Key, Node, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics, Position, suggest};
 use crate::glob::TextGlob;
-use crate::yaml::{Key, Node, Value};
 
 /// Collects what is wrong.
 #[derive(Default)]
-pub(super) struct Reader {
-    pub(super) found: Diagnostics,
+pub(crate) struct Reader {
+    pub(crate) found: Diagnostics,
 }
 
 /// A map with known fields.
-pub(super) struct Fields<'n> {
-    pub(super) at: Position,
+pub(crate) struct Fields<'n> {
+    pub(crate) at: Position,
     pairs: &'n [(Key, Node)],
 }
 
 /// A finding that may still get its hint; it is recorded when dropped.
-pub(super) struct Finding<'r> {
+pub(crate) struct Finding<'r> {
     reader: &'r mut Reader,
     diagnostic: Option<Diagnostic>,
 }
 
 impl Finding<'_> {
-    pub(super) fn hint(mut self, hint: impl Into<String>) {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) {
         self.diagnostic = self.diagnostic.take().map(|d| d.hint(hint));
     }
 }
@@ -37,11 +37,11 @@ impl Drop for Finding<'_> {
 }
 
 impl Reader {
-    pub(super) fn error(&mut self, at: Position, message: impl Into<String>) -> Finding<'_> {
+    pub(crate) fn error(&mut self, at: Position, message: impl Into<String>) -> Finding<'_> {
         Finding { reader: self, diagnostic: Some(Diagnostic::error(at, message)) }
     }
 
-    pub(super) fn warning(&mut self, at: Position, message: impl Into<String>) -> Finding<'_> {
+    pub(crate) fn warning(&mut self, at: Position, message: impl Into<String>) -> Finding<'_> {
         Finding { reader: self, diagnostic: Some(Diagnostic::warning(at, message)) }
     }
 
@@ -50,7 +50,7 @@ impl Reader {
     }
 
     /// A map of which every key is known.
-    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
+    pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
         let Value::Map(pairs) = &node.value else {
             let example = known.first().copied().unwrap_or_default();
             self.mismatch(node, what, "a map").hint(format!("write fields such as `{example}:`"));
@@ -65,7 +65,7 @@ impl Reader {
     }
 
     /// A map with keys of the author's choice.
-    pub(super) fn map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
+    pub(crate) fn map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
         match &node.value {
             Value::Map(pairs) => pairs,
             _ => {
@@ -75,7 +75,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
         match &node.value {
             Value::List(items) => items,
             Value::Null => {
@@ -89,7 +89,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    pub(crate) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) => Some(text),
             Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
@@ -104,7 +104,7 @@ impl Reader {
     }
 
     /// Text that is not empty.
-    pub(super) fn word<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    pub(crate) fn word<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         let text = self.text(node, what)?;
         if text.trim().is_empty() {
             self.error(node.at, format!("{what} is empty")).hint("leave the field out, or say what is meant");
@@ -113,7 +113,7 @@ impl Reader {
         Some(text)
     }
 
-    pub(super) fn flag(&mut self, node: &Node, what: &str) -> bool {
+    pub(crate) fn flag(&mut self, node: &Node, what: &str) -> bool {
         match &node.value {
             Value::Bool(flag) => *flag,
             _ => {
@@ -124,7 +124,7 @@ impl Reader {
     }
 
     /// A whole number in a range.
-    pub(super) fn number(&mut self, node: &Node, what: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+    pub(crate) fn number(&mut self, node: &Node, what: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
         match &node.value {
             Value::Integer(number) if range.contains(number) => Some(*number),
             Value::Integer(_) => {
@@ -138,24 +138,24 @@ impl Reader {
         }
     }
 
-    pub(super) fn port(&mut self, node: &Node, what: &str) -> Option<Port> {
+    pub(crate) fn port(&mut self, node: &Node, what: &str) -> Option<Port> {
         let number = self.number(node, what, 1..=65_535)?;
         u16::try_from(number).ok().and_then(|number| Port::try_from(number).ok())
     }
 
     /// One of the words that the schema knows.
-    pub(super) fn one_of<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn one_of<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(node, what)?;
         let known = words.iter().find(|(word, _)| *word == text);
         if known.is_none() {
-            let accepted: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let accepted: Vec<&str> = words.iter().map(|(word, _)| *word).filter(|word| !word.is_empty()).collect();
             self.error(node.at, format!("unknown value `{text}` for {what}")).hint(suggest(text, &accepted));
         }
         known.map(|(_, value)| *value)
     }
 
     /// Each item of a list, read by `read`.
-    pub(super) fn each<'n, T>(
+    pub(crate) fn each<'n, T>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -164,23 +164,23 @@ impl Reader {
         self.list(node, what).iter().filter_map(|item| read(self, item)).collect()
     }
 
-    pub(super) fn glob(&mut self, node: &Node, what: &str) -> Option<TextGlob> {
+    pub(crate) fn glob(&mut self, node: &Node, what: &str) -> Option<TextGlob> {
         let text = self.word(node, what)?;
         TextGlob::parse(text).map_err(|error| drop(self.error(node.at, format!("{what}: {error}")))).ok()
     }
 }
 
 impl<'n> Fields<'n> {
-    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
         self.pairs.iter().find(|(key, _)| &*key.text == name).map(|(_, node)| node)
     }
 
     /// A part of the document that may be written without any value.
-    pub(super) fn section(&self, name: &str) -> Option<&'n Node> {
+    pub(crate) fn section(&self, name: &str) -> Option<&'n Node> {
         self.get(name).filter(|node| node.value != Value::Null)
     }
 
-    pub(super) fn pairs(&self) -> &'n [(Key, Node)] {
+    pub(crate) fn pairs(&self) -> &'n [(Key, Node)] {
         self.pairs
     }
 }

@@ -1,0 +1,131 @@
+//! The agent: finding its program, starting it, waiting for it.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{AccessFlags, Pid, access, execve, pipe2};
+use tollgate_wire::cell::Cell;
+
+use crate::error::{At, LaunchError};
+use crate::handover::Outcome;
+use crate::sys::{self, Fork};
+
+/// A program that can be started, with everything that starting it takes.
+pub(crate) struct Program {
+    path: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    shown: String,
+}
+
+/// Where COMMAND was found on the host, before the host's tree was left.
+pub(crate) fn find_on_host(cell: &Cell) -> Option<PathBuf> {
+    cell.command.first().and_then(|command| find(cell, command, |path| path.is_file()))
+}
+
+impl Program {
+    /// Finds COMMAND in the sandbox's own tree.
+    pub(crate) fn resolve(cell: &Cell, on_host: Option<&Path>) -> Result<Self, LaunchError> {
+        let command = cell.command.first().ok_or_else(|| LaunchError::BadOrder("there is no COMMAND".to_owned()))?;
+        let executable = |path: &Path| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+        let Some(path) = find(cell, command, executable) else {
+            return Err(missing(cell, command, on_host));
+        };
+        let text =
+            |text: &str| CString::new(text).map_err(|_| LaunchError::BadOrder("COMMAND holds a NUL byte".to_owned()));
+        Ok(Self {
+            path: CString::new(path.as_os_str().as_bytes()).at("name the program")?,
+            arguments: cell.command.iter().map(|argument| text(argument)).collect::<Result<_, _>>()?,
+            environment: cell
+                .environment
+                .iter()
+                .map(|(name, value)| text(&format!("{name}={value}")))
+                .collect::<Result<_, _>>()?,
+            shown: command.clone(),
+        })
+    }
+
+    /// Starts it. Returns once it runs, or with the reason why it does not.
+    pub(crate) fn start(&self) -> Result<Pid, LaunchError> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).at("make a pipe")?;
+        match sys::fork().at("start the agent")? {
+            Fork::Child => self.exec(write),
+            Fork::Parent(child) => {
+                drop(write);
+                let mut reason = String::new();
+                File::from(read).read_to_string(&mut reason).at("hear of the agent's start")?;
+                if reason.is_empty() {
+                    return Ok(child);
+                }
+                Err(LaunchError::NotExecutable { command: self.shown.clone(), reason })
+            }
+        }
+    }
+
+    /// Never returns: becomes the agent or says why not.
+    fn exec(&self, report: OwnedFd) -> ! {
+        let reason = match self.prepare(report.as_raw_fd()) {
+            Ok(()) => match execve(&self.path, &self.arguments, &self.environment) {
+                Err(error) => error.desc().to_owned(),
+                Ok(never) => match never {},
+            },
+            Err(reason) => reason,
+        };
+        // If nobody hears it the exit code still says that it did not start.
+        let _ = nix::unistd::write(&report, reason.as_bytes());
+        std::process::exit(126)
+    }
+
+    /// What a fresh process expects: ordinary signals, and no descriptors but the first three and the report.
+    fn prepare(&self, report: i32) -> Result<(), String> {
+        let text = |error: nix::errno::Errno| error.desc().to_owned();
+        SigSet::all().thread_unblock().map_err(text)?;
+        sys::reset_signals(&SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()), &[Signal::SIGPIPE])
+            .map_err(text)?;
+        sys::close_between(3, report).and_then(|()| sys::close_from(report + 1)).map_err(|e| e.to_string())
+    }
+}
+
+/// Waits for children that have ended, without blocking; says how the agent ended if it is among them.
+pub(crate) fn reap(agent: Pid) -> Option<Outcome> {
+    let mut outcome = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == agent => {
+                outcome = Some(Outcome::Exited(u8::try_from(code).unwrap_or(u8::MAX)));
+            }
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == agent => {
+                outcome = Some(Outcome::Signalled(signal as i32));
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return outcome,
+            Ok(_) => {}
+        }
+    }
+}
+
+fn find(cell: &Cell, command: &str, fits: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    if command.contains('/') {
+        return Some(cell.workdir.join(command)).filter(|path| fits(path));
+    }
+    let path = cell.environment.iter().find(|(name, _)| name == "PATH").map_or("/usr/bin:/bin", |(_, path)| path);
+    std::env::split_paths(path).map(|folder| cell.workdir.join(folder).join(command)).find(|path| fits(path))
+}
+
+fn missing(cell: &Cell, command: &str, on_host: Option<&Path>) -> LaunchError {
+    let command = command.to_owned();
+    if let Some(path) = find(cell, &command, Path::exists) {
+        let reason = if path.is_dir() { "it is a folder" } else { "it has no execute permission" };
+        return LaunchError::NotExecutable { command, reason: reason.to_owned() };
+    }
+    match on_host {
+        Some(host) => LaunchError::NotVisible { command, host: host.display().to_string() },
+        None => LaunchError::NotFound(command),
+    }
+}

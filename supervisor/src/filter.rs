@@ -1,0 +1,216 @@
+//! The system call filter (seccomp(2)): what an agent never needs and an attacker would.
+//!
+//! Allowed by default, with a list of what is refused: agents run compilers, browsers and interpreters, and a call that
+//! is refused by mistake breaks them in ways that nobody finds. The list holds what makes namespaces, mounts, devices,
+//! other processes' memory, kernel code and odd network families reachable.
+
+use std::collections::BTreeMap;
+
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter, sock_filter,
+};
+use tollgate_wire::cell::{Cell, Control, Feature};
+
+use crate::error::LaunchError;
+
+/// Restricts this process and all that come after it. `no_new_privs` must be set.
+pub(crate) fn enforce(cell: &Cell) -> Result<Control, LaunchError> {
+    let name = Feature::Seccomp.name().to_owned();
+    match install() {
+        Ok(calls) => {
+            Ok(Control { name, enforced: true, detail: format!("{calls} system calls refused or restricted") })
+        }
+        Err(reason) if cell.allow_degraded.contains(&Feature::Seccomp) => {
+            Ok(Control { name, enforced: false, detail: reason })
+        }
+        Err(reason) => Err(LaunchError::Missing {
+            feature: name,
+            reason,
+            remedy: "use a kernel with CONFIG_SECCOMP_FILTER, and a container that does not forbid seccomp(2)"
+                .to_owned(),
+        }),
+    }
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn install() -> Result<usize, String> {
+    let refused = refused()?;
+    let calls = refused.len() + 2;
+    let families = Rules::from([(libc::SYS_socket, socket_rules()?)]);
+    // The C library falls back to clone(2), whose flags can be read here.
+    let clone3 = Rules::from([(libc::SYS_clone3, Vec::new())]);
+    for program in [
+        foreign_calls(),
+        program(refused, libc::EPERM)?,
+        program(families, libc::EAFNOSUPPORT)?,
+        program(clone3, libc::ENOSYS)?,
+    ] {
+        apply_filter(&program).map_err(|error| error.to_string())?;
+    }
+    Ok(calls)
+}
+
+fn program(rules: Rules, errno: i32) -> Result<BpfProgram, String> {
+    let errno = u32::try_from(errno).map_err(|error| error.to_string())?;
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| error.to_string())?;
+    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), arch)
+        .and_then(BpfProgram::try_from)
+        .map_err(|error| error.to_string())
+}
+
+/// Kills a process that calls with the x32 numbers, which share the architecture of x86-64 (bit 30 set). Other
+/// architectures are killed by every program that [`program`] makes.
+fn foreign_calls() -> BpfProgram {
+    const LOAD_NUMBER: u16 = 0x20;
+    const JUMP_IF_AT_LEAST: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    const X32_BIT: u32 = 0x4000_0000;
+    vec![
+        sock_filter { code: LOAD_NUMBER, jt: 0, jf: 0, k: 0 },
+        sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32_BIT },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_KILL_PROCESS },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+    ]
+}
+
+fn refused() -> Result<Rules, String> {
+    let mut rules: Rules = NEVER.iter().map(|call| (*call, Vec::new())).collect();
+    rules.insert(libc::SYS_clone, each_bit(0, NAMESPACE_FLAGS)?);
+    let mut unshare = each_bit(0, NAMESPACE_FLAGS)?;
+    unshare.extend(each_bit(0, &[CLONE_NEWTIME])?);
+    rules.insert(libc::SYS_unshare, unshare);
+    rules.insert(libc::SYS_ioctl, each_value(1, &[libc::TIOCSTI, TIOCLINUX, TIOCSETD])?);
+    // 0 is what every process has; the other only asks.
+    rules.insert(libc::SYS_personality, vec![all(&[not(0, 0)?, not(0, 0xffff_ffff)?])?]);
+    Ok(rules)
+}
+
+/// Families: unix, IPv4, IPv6, and netlink for routes. Types and protocols: TCP and UDP.
+fn socket_rules() -> Result<Vec<SeccompRule>, String> {
+    const UNIX: u64 = libc::AF_UNIX as u64;
+    const INET: u64 = libc::AF_INET as u64;
+    const INET6: u64 = libc::AF_INET6 as u64;
+    const NETLINK: u64 = libc::AF_NETLINK as u64;
+    const ROUTE: u64 = libc::NETLINK_ROUTE as u64;
+    const TYPE: u64 = 0xf;
+    let mut rules = vec![
+        all(&[not(0, UNIX)?, not(0, INET)?, not(0, INET6)?, not(0, NETLINK)?])?,
+        all(&[is(0, NETLINK)?, not(2, ROUTE)?])?,
+    ];
+    for family in [INET, INET6] {
+        rules.push(all(&[is(0, family)?, masked(1, TYPE, libc::SOCK_RAW as u64)?])?);
+        let (tcp, udp) = (libc::IPPROTO_TCP as u64, libc::IPPROTO_UDP as u64);
+        rules.push(all(&[is(0, family)?, not(2, 0)?, not(2, tcp)?, not(2, udp)?])?);
+    }
+    for kind in [libc::SOCK_RDM, libc::SOCK_DCCP, SOCK_PACKET] {
+        rules.push(all(&[masked(1, TYPE, kind as u64)?])?);
+    }
+    Ok(rules)
+}
+
+fn each_bit(argument: u8, bits: &[u64]) -> Result<Vec<SeccompRule>, String> {
+    bits.iter().map(|bit| all(&[masked(argument, *bit, *bit)?])).collect()
+}
+
+fn each_value(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, String> {
+    values.iter().map(|value| all(&[is(argument, *value)?])).collect()
+}
+
+fn all(conditions: &[SeccompCondition]) -> Result<SeccompRule, String> {
+    SeccompRule::new(conditions.to_vec()).map_err(|error| error.to_string())
+}
+
+fn is(argument: u8, value: u64) -> Result<SeccompCondition, String> {
+    condition(argument, SeccompCmpOp::Eq, value)
+}
+
+fn not(argument: u8, value: u64) -> Result<SeccompCondition, String> {
+    condition(argument, SeccompCmpOp::Ne, value)
+}
+
+fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition, String> {
+    condition(argument, SeccompCmpOp::MaskedEq(mask), value)
+}
+
+/// The kernel reads these arguments as 32 bits, so only 32 are compared: set high bits change nothing.
+fn condition(argument: u8, how: SeccompCmpOp, value: u64) -> Result<SeccompCondition, String> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, how, value).map_err(|error| error.to_string())
+}
+
+const NAMESPACE_FLAGS: &[u64] = &[
+    libc::CLONE_NEWNS as u64,
+    libc::CLONE_NEWCGROUP as u64,
+    libc::CLONE_NEWUTS as u64,
+    libc::CLONE_NEWIPC as u64,
+    libc::CLONE_NEWUSER as u64,
+    libc::CLONE_NEWPID as u64,
+    libc::CLONE_NEWNET as u64,
+];
+/// Shares its bit with the exit signal of clone(2), so it is refused in unshare(2) alone; clone cannot make one.
+const CLONE_NEWTIME: u64 = 0x80;
+const TIOCLINUX: u64 = 0x541c;
+const TIOCSETD: u64 = 0x5423;
+
+/// The obsolete way to raw packets (packet(7)).
+const SOCK_PACKET: libc::c_int = 10;
+
+/// Refused whatever the arguments.
+const NEVER: &[i64] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_adjtimex,
+    libc::SYS_bpf,
+    libc::SYS_chroot,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_kcmp,
+    libc::SYS_kexec_file_load,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_nfsservctl,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pivot_root,
+    libc::SYS_process_madvise,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_modify_ldt,
+];

@@ -1,0 +1,109 @@
+//! The first process of the sandbox: builds it from inside, hands its sockets out, gives everything up, starts the agent
+//! and waits.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, chdir, sethostname};
+use tollgate_wire::cell::{Cell, Control};
+
+use crate::agent::{self, Program};
+use crate::error::{At, LaunchError};
+use crate::handover::{Answer, Channel, Order, Outcome};
+use crate::{fence, filter, net, privileges, view};
+
+/// Runs as process 1 of the sandbox, to its end.
+pub(crate) fn run(channel: &Channel, cell: &Cell) -> ! {
+    let outcome = match build(channel, cell).and_then(|program| start(channel, &program)) {
+        Ok(agent) => watch(channel, agent),
+        Err(error) => {
+            // If nobody hears it there is nobody left to tell.
+            let _ = channel.send(&Answer::Failed(error), &[]);
+            std::process::exit(1)
+        }
+    };
+    // The control process reads it before it sees the end of the channel.
+    let _ = channel.send(&Answer::Ended(outcome), &[]);
+    // Process 1 takes every other process of the sandbox with it.
+    std::process::exit(0)
+}
+
+fn build(channel: &Channel, cell: &Cell) -> Result<Program, LaunchError> {
+    privileges::die_with_parent()?;
+    sethostname(&cell.hostname).at("set the host name")?;
+    let (listening, mut controls) = net::set_up(cell)?;
+    let on_host = agent::find_on_host(cell);
+    let handles = view::enter(cell)?;
+    controls.push(namespaces());
+    controls.push(privileges::give_up(cell)?);
+    if chdir(&cell.workdir).is_err() {
+        return Err(LaunchError::NoWorkdir(cell.workdir.display().to_string()));
+    }
+    controls.push(fence::enforce(cell)?);
+    controls.push(filter::enforce(cell)?);
+    let program = Program::resolve(cell, on_host.as_deref())?;
+    let mut descriptors = vec![handles.proc_root.as_raw_fd(), handles.root.as_raw_fd()];
+    descriptors.extend(listening.descriptors());
+    channel.send(&Answer::Ready { controls, counts: listening.counts() }, &descriptors).at("hand the sockets out")?;
+    Ok(program)
+}
+
+fn namespaces() -> Control {
+    let detail = "user, network, mount, process, IPC, host name and cgroup".to_owned();
+    Control { name: "namespaces".to_owned(), enforced: true, detail }
+}
+
+/// Waits for the word, then starts the agent.
+fn start(channel: &Channel, program: &Program) -> Result<Pid, LaunchError> {
+    loop {
+        match channel.receive::<Order>() {
+            Ok((Order::Start, _)) => break,
+            Ok(_) => {}
+            // The control process is gone: so is this sandbox.
+            Err(_) => std::process::exit(1),
+        }
+    }
+    let agent = program.start()?;
+    channel.send(&Answer::Started, &[]).at("report the start")?;
+    Ok(agent)
+}
+
+/// Reaps, passes signals on, and ends when the agent or the control process does.
+fn watch(channel: &Channel, agent: Pid) -> Outcome {
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    // All signals are blocked since the supervisor's start, so none is lost before this.
+    let Ok(signals) = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK) else {
+        std::process::exit(1)
+    };
+    loop {
+        if let Some(outcome) = agent::reap(agent) {
+            return outcome;
+        }
+        let mut ready =
+            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(channel.stream().as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::NONE).is_err() {
+            continue;
+        }
+        let [child, order] = ready.map(|fd| fd.any().unwrap_or(true));
+        if child {
+            let _ = signals.read_signal();
+        }
+        if order {
+            match channel.receive::<Order>() {
+                Ok((Order::Signal(number), _)) => pass_on(agent, number),
+                Ok(_) => {}
+                Err(_) => std::process::exit(1),
+            }
+        }
+    }
+}
+
+fn pass_on(agent: Pid, number: i32) {
+    if let Ok(signal) = Signal::try_from(number) {
+        // It may have ended in this moment.
+        let _ = kill(agent, signal);
+    }
+}

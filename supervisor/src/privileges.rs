@@ -1,0 +1,60 @@
+//! Giving up: capabilities, the way back to root, limits.
+
+use caps::CapSet;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use tollgate_wire::cell::{Cell, Control};
+
+use crate::error::{At, LaunchError};
+
+/// Processes and threads of one sandbox.
+const MAX_PROCESSES: u64 = 512;
+
+/// Open files of one process.
+const MAX_FILES: u64 = 65_536;
+
+/// Ties this process's life to the one that started it.
+pub(crate) fn die_with_parent() -> Result<(), LaunchError> {
+    prctl::set_pdeathsig(Signal::SIGKILL).at("tie the supervisor to its parent")
+}
+
+/// Becomes the user that the agent runs as and keeps nothing of what was more.
+pub(crate) fn give_up(cell: &Cell) -> Result<Control, LaunchError> {
+    limit(Resource::RLIMIT_CORE, 0)?;
+    limit(Resource::RLIMIT_NPROC, MAX_PROCESSES)?;
+    limit(Resource::RLIMIT_NOFILE, MAX_FILES)?;
+    caps::clear(None, CapSet::Ambient).at("give up capabilities")?;
+    for capability in caps::runtime::thread_all_supported() {
+        caps::drop(None, CapSet::Bounding, capability).at("give up capabilities")?;
+    }
+    if let Some((user, group)) = cell.run_as {
+        become_user(Uid::from_raw(user), Gid::from_raw(group))?;
+    }
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
+        caps::clear(None, set).at("give up capabilities")?;
+    }
+    prctl::set_no_new_privs().at("forbid new privileges")?;
+    // The change of user took the tie away.
+    die_with_parent()?;
+    let detail = format!("uid {}, no capabilities, no new privileges, {MAX_PROCESSES} processes", Uid::current());
+    Ok(Control { name: "privileges".to_owned(), enforced: true, detail })
+}
+
+fn become_user(user: Uid, group: Gid) -> Result<(), LaunchError> {
+    setgroups(&[]).at("drop supplementary groups")?;
+    setresgid(group, group, group).at("change the group")?;
+    setresuid(user, user, user).at("change the user")?;
+    if user.is_root() || setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
+        return Err(LaunchError::step("give up root", "root could be regained"));
+    }
+    Ok(())
+}
+
+/// Lowers a limit; one that is lower already stays.
+fn limit(resource: Resource, most: u64) -> Result<(), LaunchError> {
+    let (_, hard) = nix::sys::resource::getrlimit(resource).at("read a limit")?;
+    let most = most.min(hard);
+    setrlimit(resource, most, most).at("set a limit")
+}

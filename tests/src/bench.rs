@@ -1,0 +1,240 @@
+//! A workbench for one test: folders, an origin, a policy, and `tollgate` to run.
+
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::OnceLock;
+
+use nix::unistd::Uid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::Origin;
+
+/// Folders of one test, and the server that its agent talks to.
+///
+/// `work` is the agent's working directory, `home` is `TOLLGATE_HOME`, `files` is served below `/files/`. The policy is
+/// `policy.yaml` beside them. The origin answers for `api.test` and `other.test`.
+pub struct Bench {
+    folder: TempDir,
+    /// The server.
+    pub origin: Origin,
+}
+
+/// A `tollgate` that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it said on stderr.
+    pub stderr: String,
+}
+
+/// A `tollgate` that runs, with its stdin held open.
+pub struct Started {
+    /// The process.
+    pub child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+/// The user that tests run as when they are started by root: `nobody`.
+const ORDINARY: u32 = 65534;
+
+impl Bench {
+    /// Sets up folders and server with this policy.
+    #[must_use]
+    pub fn new(policy: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("tollgate-test-").tempdir().expect("a folder");
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("set");
+        for name in ["work", "home", "files"] {
+            std::fs::create_dir(folder.path().join(name)).expect("made");
+        }
+        let origin = Origin::start(
+            &["api.test", "other.test"],
+            &folder.path().join("origin-ca.pem"),
+            &folder.path().join("files"),
+        );
+        let bench = Self { folder, origin };
+        bench.set_policy(policy);
+        std::fs::set_permissions(bench.path("home"), Permissions::from_mode(0o700)).expect("set");
+        for name in ["", "work", "home", "policy.yaml"] {
+            bench.give(&bench.path(name));
+        }
+        bench
+    }
+
+    /// A path of this bench.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Replaces the policy in place, as `cat > policy.yaml` does.
+    pub fn set_policy(&self, text: &str) {
+        std::fs::write(self.path("policy.yaml"), text).expect("the policy is written");
+    }
+
+    /// Writes a file that the ordinary user owns.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, content).expect("written");
+        self.give(&path);
+        path
+    }
+
+    /// `tollgate` with the bench's home and working directory and nothing else in its environment.
+    #[must_use]
+    pub fn tollgate(&self) -> Command {
+        let mut command = Command::new(program());
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.path("work"))
+            .env("TOLLGATE_HOME", self.path("home"))
+            .current_dir(self.path("work"));
+        if Uid::effective().is_root() {
+            command.uid(ORDINARY).gid(ORDINARY);
+        }
+        command
+    }
+
+    /// `tollgate run` with the bench's policy, pins for its origin, and these further options.
+    #[must_use]
+    pub fn run(&self, options: &[&str], agent: &[&str]) -> Command {
+        let mut command = self.tollgate();
+        command.arg("run").arg("--quiet").arg("--policy").arg(self.path("policy.yaml"));
+        command.arg("--upstream-ca").arg(self.path("origin-ca.pem"));
+        for name in ["api.test", "other.test"] {
+            command.arg("--resolve").arg(format!("{name}:443:{}", self.origin.address()));
+        }
+        command.args(options).arg("--").args(agent);
+        command
+    }
+
+    /// Runs an agent to its end.
+    #[must_use]
+    pub fn agent(&self, options: &[&str], agent: &[&str]) -> Finished {
+        finish(&mut self.run(options, agent))
+    }
+
+    /// Runs a shell script as the agent.
+    #[must_use]
+    pub fn shell(&self, options: &[&str], script: &str) -> Finished {
+        self.agent(options, &["sh", "-c", script])
+    }
+
+    /// Every record of the one journal there is.
+    #[must_use]
+    pub fn journal(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.journal_file()).expect("a journal");
+        text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+    }
+
+    /// The file of the one journal there is.
+    #[must_use]
+    pub fn journal_file(&self) -> PathBuf {
+        let sandboxes: Vec<_> = std::fs::read_dir(self.path("home/sandboxes")).expect("sandboxes").collect();
+        assert_eq!(sandboxes.len(), 1, "one sandbox was started");
+        let sandbox = sandboxes.into_iter().flatten().next().expect("one");
+        sandbox.path().join("journal/000001.jsonl")
+    }
+
+    /// Records of one kind.
+    #[must_use]
+    pub fn events(&self, kind: &str) -> Vec<Value> {
+        self.journal().into_iter().filter(|record| record["event"] == kind).collect()
+    }
+
+    fn give(&self, path: &Path) {
+        if Uid::effective().is_root() {
+            chown(path, Some(ORDINARY), Some(ORDINARY)).expect("given to the ordinary user");
+        }
+    }
+}
+
+impl Finished {
+    /// Fails the test unless it ended with 0, and gives what it printed.
+    #[track_caller]
+    #[must_use]
+    pub fn succeeded(self) -> String {
+        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self.stdout
+    }
+}
+
+/// Runs a command to its end.
+#[must_use]
+pub fn finish(command: &mut Command) -> Finished {
+    let output = command.stdin(Stdio::null()).output().expect("started");
+    Finished {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Started {
+    /// Starts a command whose stdout the caller reads.
+    #[must_use]
+    pub fn new(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        Self { child, stderr }
+    }
+
+    /// Reads stderr up to a line that holds `text`.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let mut all = String::new();
+        while self.stderr.read_line(&mut all).expect("readable") > 0 {
+            if all.lines().last().is_some_and(|line| line.contains(text)) {
+                return all;
+            }
+        }
+        panic!("it ended without saying {text:?}: {all}");
+    }
+
+    /// Closes its stdin and waits for its end.
+    #[must_use]
+    pub fn end(mut self) -> Finished {
+        drop(self.child.stdin.take());
+        let mut stdout = String::new();
+        if let Some(mut pipe) = self.child.stdout.take() {
+            pipe.read_to_string(&mut stdout).expect("readable");
+        }
+        let mut stderr = String::new();
+        self.stderr.read_to_string(&mut stderr).expect("readable");
+        let status = self.child.wait().expect("ended");
+        Finished { code: status.code().unwrap_or(-1), stdout, stderr }
+    }
+}
+
+/// The `tollgate` under test, in a place that every user may enter.
+#[must_use]
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().expect("a path");
+        let built = test.ancestors().nth(2).expect("target/PROFILE/deps").join("tollgate");
+        let metadata = std::fs::metadata(&built)
+            .unwrap_or_else(|_| panic!("{} is missing; run: cargo build -p tollgate", built.display()));
+        let stamp = metadata.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+        let name = format!("tollgate-tests-{}-{}", metadata.len(), stamp.unwrap_or_default().as_nanos());
+        let folder = Path::new("/var/tmp").join(name);
+        let copy = folder.join("tollgate");
+        if !copy.exists() {
+            std::fs::create_dir_all(&folder).expect("a folder");
+            let draft = folder.join(format!("draft-{}", std::process::id()));
+            std::fs::copy(&built, &draft).expect("copied");
+            std::fs::set_permissions(&draft, Permissions::from_mode(0o755)).expect("set");
+            std::fs::rename(&draft, &copy).expect("in place");
+        }
+        copy
+    })
+}
