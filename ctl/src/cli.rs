@@ -36,7 +36,11 @@ enum Command {
     Demo,
     /// The small agent of the demo
     #[command(hide = true)]
-    DemoAgent,
+    DemoAgent {
+        /// Which of its programs to be
+        #[arg(value_enum)]
+        role: crate::demo::Role,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -141,7 +145,7 @@ pub fn main() -> ExitCode {
             commands::verify(journal.as_deref(), key.as_deref())
         }
         Command::Demo => crate::demo::run(),
-        Command::DemoAgent => crate::demo::agent(),
+        Command::DemoAgent { role } => crate::demo::play(role),
     };
     done.unwrap_or_else(|failure| failure.report())
 }

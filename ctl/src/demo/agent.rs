@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
@@ -12,11 +13,39 @@ use super::client::{Reply, Way, http, https};
 use super::{API, FILES, TOKEN};
 use crate::failure::{Failure, Kind};
 
-/// Tries everything, prints a line each, and fails when one thing is not as it should be.
-pub fn run() -> std::result::Result<ExitCode, Failure> {
-    if std::env::args().any(|argument| argument == "--impostor") {
-        return impostor();
+/// The programs of the demo: one file under three names, since a policy tells programs by their path.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Role {
+    /// Starts the other two. A program has the rights of those that started it, so neither may be the other's child.
+    Launcher,
+    /// The one that the policy names.
+    Agent,
+    /// The one that it does not.
+    Impostor,
+}
+
+/// Plays a part inside the sandbox.
+pub fn play(role: Role) -> std::result::Result<ExitCode, Failure> {
+    match role {
+        Role::Launcher => launch(),
+        Role::Agent => agent(),
+        Role::Impostor => impostor(),
     }
+}
+
+fn launch() -> std::result::Result<ExitCode, Failure> {
+    let own = std::env::current_exe().map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
+    for role in ["agent", "impostor"] {
+        let status = Command::new(own.with_file_name(role)).args(["demo-agent", role]).status();
+        if !status.is_ok_and(|status| status.success()) {
+            return Err(Failure::new(Kind::Other, format!("the demo's {role} was surprised")));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tries everything, prints a line each, and fails when one thing is not as it should be.
+fn agent() -> std::result::Result<ExitCode, Failure> {
     let token = std::env::var(TOKEN).unwrap_or_default();
     println!("the agent, inside:");
     println!("  holds     {TOKEN}={token}");
@@ -45,7 +74,6 @@ fn tries(token: &str) -> Vec<Try> {
         ("path", refused(Way::Proxy, "GET", API, "/v1/admin", None, "policy_denied", "another path")),
         ("method", refused(Way::Direct, "DELETE", API, "/v1/hello", None, "policy_denied", "another method")),
         ("host", refused(Way::Proxy, "GET", "evil.demo.test", "/", None, "policy_denied", "another host")),
-        ("binary", other_binary()),
         ("token", misplaced_token(token)),
         ("raw", raw_socket()),
         ("tcp", address("93.184.215.14:80", "an address, past DNS")),
@@ -88,21 +116,11 @@ fn misplaced_token(token: &str) -> Result<String> {
     refused(Way::Proxy, "GET", FILES, "/", Some(token), error, "the token at a service it is not for")
 }
 
-/// The same program under another name is another program.
-fn other_binary() -> Result<String> {
-    let program = std::env::current_exe()?.with_file_name("impostor");
-    let output = Command::new(program).args(["demo-agent", "--impostor"]).output()?;
-    let line = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if !output.status.success() {
-        return Err(Error::other(line));
-    }
-    Ok(line)
-}
-
+/// Tries what only the agent may.
 fn impostor() -> std::result::Result<ExitCode, Failure> {
     let line = refused(Way::Proxy, "GET", API, "/v1/hello", None, "policy_denied", "another binary")
         .map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
-    println!("{line}");
+    println!("  {line}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,7 +22,7 @@ use crate::commands::runtime;
 use crate::failure::{Failure, Kind};
 use crate::session::{ExtraFiles, Order, SecretArgument, Session, Source};
 
-pub use agent::run as agent;
+pub use agent::{Role, play};
 use service::Service;
 
 /// The host that the policy allows, with a credential bound to it.
@@ -80,7 +80,7 @@ impl Stage {
         }
         std::fs::set_permissions(self.path("home"), PermissionsExt::from_mode(0o700))?;
         let program = std::env::current_exe()?;
-        for name in ["bin/agent", "bin/impostor"] {
+        for name in ["bin/launcher", "bin/agent", "bin/impostor"] {
             std::fs::copy(&program, self.path(name))?;
             std::fs::set_permissions(self.path(name), PermissionsExt::from_mode(0o755))?;
         }
@@ -109,7 +109,11 @@ impl Stage {
             pins: pins.map_err(|e| broken(&e))?,
             upstream_cas: vec![self.path("service-ca.pem")],
             files: ExtraFiles { read_only: vec![self.path("bin")], read_write: Vec::new() },
-            command: vec![self.path("bin/agent").display().to_string(), "demo-agent".to_owned()],
+            command: vec![
+                self.path("bin/launcher").display().to_string(),
+                "demo-agent".to_owned(),
+                "launcher".to_owned(),
+            ],
             ..Order::default()
         })
     }

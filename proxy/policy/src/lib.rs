@@ -32,9 +32,11 @@ mod compile;
 mod decide;
 pub mod diagnostic;
 pub mod document;
+pub mod explain;
 mod facts;
 pub mod glob;
 pub mod hosts;
+pub mod lint;
 pub mod question;
 pub mod yaml;
 

@@ -15,7 +15,7 @@ pub(crate) enum CallerSet {
 }
 
 impl CallerSet {
-    pub(super) fn new(binaries: Option<&[Binary]>) -> Self {
+    pub(crate) fn new(binaries: Option<&[Binary]>) -> Self {
         match binaries {
             None => Self::Anyone,
             Some(binaries) => {

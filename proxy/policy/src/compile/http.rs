@@ -62,16 +62,20 @@ impl HttpRules {
         entry: &Arc<str>,
         endpoint: EndpointId,
     ) {
-        let methods = match (access, protocol) {
-            (Access::Full, _) => MethodSet::any(),
-            (Access::ReadOnly, Some(Protocol::Websocket)) => MethodSet::of(&["GET"]),
-            (Access::ReadWrite, Some(Protocol::Websocket)) => MethodSet::of(&["GET", "WEBSOCKET_TEXT"]),
-            (Access::ReadOnly, _) => MethodSet::of(&["GET", "OPTIONS"]),
-            (Access::ReadWrite, _) => MethodSet::of(&["GET", "OPTIONS", "POST", "PUT", "PATCH"]),
-        };
+        let methods = preset_methods(access, protocol);
         let text = format!("access: {}", access.as_str()).into();
         let origin = Origin { text, entry: entry.clone(), endpoint };
         self.insert(None, HttpRule { methods, query: Vec::new(), origin });
+    }
+
+    /// True where a preset covers the method.
+    pub(crate) fn preset_covers(access: Access, protocol: Protocol, method: &str) -> bool {
+        preset_methods(access, Some(protocol)).contains(method)
+    }
+
+    /// True where the query is as a rule that allows asks for.
+    pub(crate) fn query_allows(rule: &Rule, query: &str) -> bool {
+        rule.query.iter().all(|(name, globs)| all_values(query, name, globs))
     }
 
     fn insert(&mut self, path: Option<&PathGlob>, rule: HttpRule) {
@@ -102,6 +106,17 @@ impl HttpRules {
             }
         });
         found.break_value()
+    }
+}
+
+/// What an access preset covers.
+fn preset_methods(access: Access, protocol: Option<Protocol>) -> MethodSet {
+    match (access, protocol) {
+        (Access::Full, _) => MethodSet::any(),
+        (Access::ReadOnly, Some(Protocol::Websocket)) => MethodSet::of(&["GET"]),
+        (Access::ReadWrite, Some(Protocol::Websocket)) => MethodSet::of(&["GET", "WEBSOCKET_TEXT"]),
+        (Access::ReadOnly, _) => MethodSet::of(&["GET", "OPTIONS"]),
+        (Access::ReadWrite, _) => MethodSet::of(&["GET", "OPTIONS", "POST", "PUT", "PATCH"]),
     }
 }
 

@@ -18,6 +18,7 @@ use tollgate_model::{Authority, Host, Port};
 
 pub(crate) use callers::CallerSet;
 pub(crate) use http::{HttpAsk, HttpRules, Origin};
+pub(crate) use methods::MethodSet;
 pub(crate) use site::{Scope, Site};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};

@@ -169,6 +169,19 @@ fn complete(tree: &yaml::Node, mut found: Diagnostics) -> Result<Document, Diagn
     Ok(document)
 }
 
+/// Validates a document that was changed after it was read.
+///
+/// # Errors
+/// What the change broke.
+pub fn check(document: &Document) -> Result<(), Diagnostics> {
+    let mut found = Diagnostics::default();
+    validate::document(document, &mut found);
+    match found.has_errors() {
+        true => Err(found.sorted()),
+        false => Ok(()),
+    }
+}
+
 /// A diagnostic collector that the decoder and the validator share.
 trait Report {
     fn error(&mut self, at: Position, message: impl Into<String>);
