@@ -84,11 +84,10 @@ impl Passed {
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {
-                    self.end();
-                    match self.rest() {
-                        Some(rest) => return Poll::Ready(Some(Ok(Frame::data(rest)))),
-                        None => continue,
+                    if let Some(rest) = self.end() {
+                        return Poll::Ready(Some(Ok(Frame::data(rest))));
                     }
+                    continue;
                 }
             };
             if let Some(frame) = self.take(frame) {
@@ -101,31 +100,35 @@ impl Passed {
     fn take(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         match frame.into_data() {
             Ok(data) => {
-                let clean = match &mut self.scrub {
+                let mut clean = match &mut self.scrub {
                     Some(scrub) => scrub.scrubber.push(&data).map_or(data, Bytes::from),
                     None => data,
                 };
                 self.record.bytes += clean.len() as u64;
+                // Whoever reads a body of known length stops at its last byte and does not ask for an end.
+                if self.inner.is_end_stream()
+                    && let Some(rest) = self.end()
+                {
+                    clean = Bytes::from([clean, rest].concat());
+                }
                 (!clean.is_empty()).then(|| Frame::data(clean))
             }
             Err(frame) => {
                 let trailers = frame.into_trailers().ok()?;
-                self.end();
+                let rest = self.end();
                 self.trailers = Some(match &self.scrub {
                     Some(scrub) => scrub_headers(trailers, &scrub.needles, &mut self.record.scrubbed),
                     None => trailers,
                 });
-                self.rest().map(Frame::data)
+                rest.map(Frame::data)
             }
         }
     }
 
-    fn end(&mut self) {
+    /// Notes the end and gives what was held back.
+    fn end(&mut self) -> Option<Bytes> {
         self.ended = true;
         "complete".clone_into(&mut self.record.outcome);
-    }
-
-    fn rest(&mut self) -> Option<Bytes> {
         let scrub = self.scrub.as_mut()?;
         let rest = scrub.scrubber.finish();
         self.record.bytes += rest.len() as u64;

@@ -7,8 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use nix::unistd::Uid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -106,8 +108,14 @@ impl Bench {
     /// `tollgate run` with the bench's policy, pins for its origin, and these further options.
     #[must_use]
     pub fn run(&self, options: &[&str], agent: &[&str]) -> Command {
+        self.run_with(&self.path("policy.yaml"), options, agent)
+    }
+
+    /// The same with another policy file.
+    #[must_use]
+    pub fn run_with(&self, policy: &Path, options: &[&str], agent: &[&str]) -> Command {
         let mut command = self.tollgate();
-        command.arg("run").arg("--quiet").arg("--policy").arg(self.path("policy.yaml"));
+        command.arg("run").arg("--quiet").arg("--policy").arg(policy);
         command.arg("--upstream-ca").arg(self.path("origin-ca.pem"));
         for name in ["api.test", "other.test"] {
             command.arg("--resolve").arg(format!("{name}:443:{}", self.origin.address()));
@@ -170,7 +178,9 @@ impl Finished {
 /// Runs a command to its end.
 #[must_use]
 pub fn finish(command: &mut Command) -> Finished {
-    let output = command.stdin(Stdio::null()).output().expect("started");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    end_after(PATIENCE, Pid::from_raw(i32::try_from(child.id()).expect("a pid")));
+    let output = child.wait_with_output().expect("ended");
     Finished {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -185,6 +195,7 @@ impl Started {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        end_after(PATIENCE, Pid::from_raw(i32::try_from(child.id()).expect("a pid")));
         Self { child, stderr }
     }
 
@@ -215,26 +226,53 @@ impl Started {
     }
 }
 
+/// No run of any test takes so long; one that hangs is ended, and its test fails with what it said.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn end_after(patience: Duration, pid: Pid) {
+    std::thread::spawn(move || {
+        std::thread::park_timeout(patience);
+        // It ended long ago, or it hangs.
+        let _ = kill(pid, Signal::SIGKILL);
+    });
+}
+
 /// The `tollgate` under test, in a place that every user may enter.
 #[must_use]
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().expect("a path");
-        let built = test.ancestors().nth(2).expect("target/PROFILE/deps").join("tollgate");
-        let metadata = std::fs::metadata(&built)
-            .unwrap_or_else(|_| panic!("{} is missing; run: cargo build -p tollgate", built.display()));
-        let stamp = metadata.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-        let name = format!("tollgate-tests-{}-{}", metadata.len(), stamp.unwrap_or_default().as_nanos());
-        let folder = Path::new("/var/tmp").join(name);
-        let copy = folder.join("tollgate");
-        if !copy.exists() {
-            std::fs::create_dir_all(&folder).expect("a folder");
-            let draft = folder.join(format!("draft-{}", std::process::id()));
-            std::fs::copy(&built, &draft).expect("copied");
-            std::fs::set_permissions(&draft, Permissions::from_mode(0o755)).expect("set");
-            std::fs::rename(&draft, &copy).expect("in place");
-        }
-        copy
-    })
+    PROGRAM.get_or_init(|| enterable("tollgate"))
+}
+
+/// Makes a command run on a kernel that seems to lack `feature`; see `src/bin/without.rs`.
+#[must_use]
+pub fn without(feature: &str, command: &Command) -> Command {
+    let mut wrapped = Command::new(enterable("without"));
+    wrapped.arg(feature).arg(command.get_program()).args(command.get_args()).env_clear();
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped.current_dir(command.get_current_dir().expect("every command of a bench has one"));
+    if Uid::effective().is_root() {
+        wrapped.uid(ORDINARY).gid(ORDINARY);
+    }
+    wrapped
+}
+
+/// A copy of a built program below a folder that every user may enter, made once for each build.
+fn enterable(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let built = test.ancestors().nth(2).expect("target/PROFILE/deps").join(name);
+    let metadata = std::fs::metadata(&built)
+        .unwrap_or_else(|_| panic!("{} is missing; run: cargo build --workspace --bins", built.display()));
+    let stamp = metadata.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    let stamp = stamp.unwrap_or_default().as_nanos();
+    let folder = Path::new("/var/tmp").join(format!("tollgate-tests-{}-{stamp}", metadata.len()));
+    let copy = folder.join(name);
+    if !copy.exists() {
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let draft = folder.join(format!("draft-{}", std::process::id()));
+        std::fs::copy(&built, &draft).expect("copied");
+        std::fs::set_permissions(&draft, Permissions::from_mode(0o755)).expect("set");
+        std::fs::rename(&draft, &copy).expect("in place");
+    }
+    copy
 }

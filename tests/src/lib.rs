@@ -7,5 +7,5 @@
 mod bench;
 mod origin;
 
-pub use bench::{Bench, Finished, Started, finish, program};
+pub use bench::{Bench, Finished, Started, finish, program, without};
 pub use origin::{Arrived, Origin};

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_supervisor::Outcome;
@@ -19,8 +20,9 @@ pub fn run(order: Order, quiet: bool) -> Result<ExitCode, Failure> {
         eprintln!("tollgate: sandbox {}, journal {}", session.name(), session.journal_path().display());
     }
     let outcome = runtime()?.block_on(async {
+        let mut signals = Signals::listen()?;
         let mut running = session.start().await?;
-        let outcome = wait(&mut running).await?;
+        let outcome = wait(&mut running, &mut signals).await;
         running.close(&outcome)?;
         Ok(outcome)
     })?;
@@ -35,40 +37,55 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|e| Failure::new(Kind::Other, format!("the runtime cannot be started: {e}")))
 }
 
-/// Waits for the agent and passes signals on to it meanwhile.
-async fn wait(running: &mut Running) -> Result<Outcome, Failure> {
-    let listen = |kind| signal(kind).map_err(|e| Failure::new(Kind::Other, format!("signals cannot be received: {e}")));
-    let [mut terminate, mut hang_up, mut user1, mut user2] = [
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::hangup())?,
-        listen(SignalKind::user_defined1())?,
-        listen(SignalKind::user_defined2())?,
-    ];
-    let [mut interrupt, mut quit] = [listen(SignalKind::interrupt())?, listen(SignalKind::quit())?];
-    // From a terminal both reach the agent by themselves; it decides what they mean.
-    let by_terminal = std::io::stdin().is_terminal();
-    loop {
-        let received = tokio::select! {
-            outcome = running.ended() => return Ok(outcome),
-            kind = next(&mut terminate, SignalKind::terminate()) => Some(kind),
-            kind = next(&mut hang_up, SignalKind::hangup()) => Some(kind),
-            kind = next(&mut user1, SignalKind::user_defined1()) => Some(kind),
-            kind = next(&mut user2, SignalKind::user_defined2()) => Some(kind),
-            kind = next(&mut interrupt, SignalKind::interrupt()) => (!by_terminal).then_some(kind),
-            kind = next(&mut quit, SignalKind::quit()) => (!by_terminal).then_some(kind),
+/// The signals that are passed on. They are listened for before the agent starts, so that none ends us in its place.
+struct Signals(Vec<(SignalKind, Signal)>);
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let mut kinds = vec![
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+        ];
+        let from_terminal = [SignalKind::interrupt(), SignalKind::quit()];
+        // From a terminal these reach the agent by themselves; it decides what they mean.
+        let ignored = std::io::stdin().is_terminal();
+        kinds.extend(from_terminal);
+        let listen = |kind| {
+            let stream = signal(kind);
+            stream.map_err(|e| Failure::new(Kind::Other, format!("signals cannot be received: {e}")))
         };
-        if let Some(kind) = received {
-            running.signal(kind.as_raw_value());
+        let mut streams = Vec::new();
+        for kind in kinds {
+            let stream = listen(kind)?;
+            // Having listened once is enough to keep a signal from ending us (tokio never restores the default action).
+            if !ignored || !from_terminal.contains(&kind) {
+                streams.push((kind, stream));
+            }
         }
+        Ok(Self(streams))
+    }
+
+    /// The next one.
+    async fn next(&mut self) -> SignalKind {
+        std::future::poll_fn(|context| {
+            let ready =
+                |(kind, stream): &mut (SignalKind, Signal)| stream.poll_recv(context).is_ready().then_some(*kind);
+            self.0.iter_mut().find_map(ready).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 
-async fn next(stream: &mut Signal, kind: SignalKind) -> SignalKind {
-    if stream.recv().await.is_none() {
-        // The runtime is going away; the agent's end decides.
-        std::future::pending::<()>().await;
+/// Waits for the agent and passes signals on to it meanwhile.
+async fn wait(running: &mut Running, signals: &mut Signals) -> Outcome {
+    loop {
+        tokio::select! {
+            outcome = running.ended() => return outcome,
+            kind = signals.next() => running.signal(kind.as_raw_value()),
+        }
     }
-    kind
 }
 
 fn exit_code(outcome: &Outcome) -> ExitCode {

@@ -128,6 +128,7 @@ impl Session {
             rules: Arc::clone(&self.rules),
             journal: Arc::clone(&self.journal),
             fence: self.fence,
+            refused: None,
         })?;
         let operator = operator::Server::start(&self.folder, self.status, self.rules)?;
         let agent = Event::Agent { command: &self.order.command };

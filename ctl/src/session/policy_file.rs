@@ -27,8 +27,11 @@ pub struct PolicyFile {
 /// Larger documents are refused before they are read.
 const MAX_POLICY_BYTES: u64 = 1 << 20;
 
-/// Editors write in several steps; a burst of events is one edit.
+/// Editors write in several steps; a burst of events is one edit, over when nothing came for this long.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// A file that never comes to rest is read all the same.
+const MAX_BURST: u32 = 50;
 
 impl PolicyFile {
     /// Finds the file.
@@ -78,6 +81,8 @@ pub struct Following {
     pub journal: Arc<Journal>,
     /// Set when the file lies where the agent writes.
     pub fence: Option<Fence>,
+    /// What was said last, so that one mistake is told once.
+    pub refused: Option<Failure>,
 }
 
 impl Follower {
@@ -100,10 +105,13 @@ impl Follower {
         .map_err(unwatched)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         watcher.watch(folder, RecursiveMode::NonRecursive).map_err(unwatched)?;
+        // An edit between the first reading and this moment was seen by nobody.
+        changed.notify_one();
         let task = tokio::spawn(async move {
+            let mut following = following;
             loop {
                 changed.notified().await;
-                tokio::time::sleep(SETTLE).await;
+                settle(&changed).await;
                 following.reload();
             }
         });
@@ -117,9 +125,17 @@ impl Drop for Follower {
     }
 }
 
+async fn settle(changed: &Notify) {
+    for _ in 0..MAX_BURST {
+        if tokio::time::timeout(SETTLE, changed.notified()).await.is_err() {
+            return;
+        }
+    }
+}
+
 impl Following {
     /// Puts the file's policy in force, or says why the one in force stays.
-    fn reload(&self) {
+    fn reload(&mut self) {
         let loaded = match &self.fence {
             Some(fence) if !fence.stands(&self.file.path) => Err(Failure::new(
                 Kind::Policy,
@@ -131,6 +147,7 @@ impl Following {
             _ => self.file.load(),
         };
         let current = self.rules.current();
+        let refused_before = self.refused.take();
         match loaded {
             Ok(policy) if policy.document().canonical() == current.policy.document().canonical() => {}
             Ok(policy) => {
@@ -138,9 +155,11 @@ impl Following {
                 self.record(now.number, "in-force", &now.policy_sha256, "");
                 eprintln!("tollgate: policy reloaded: generation {} is in force", now.number);
             }
+            Err(failure) if refused_before.as_ref() == Some(&failure) => self.refused = refused_before,
             Err(failure) => {
                 self.record(current.number, "refused", &current.policy_sha256, failure.message());
                 eprintln!("tollgate: generation {} stays in force: {}", current.number, failure.message());
+                self.refused = Some(failure);
             }
         }
     }

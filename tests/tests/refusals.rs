@@ -1,0 +1,205 @@
+//! What must not pass, does not; nothing of it reaches the upstream, and the client is told why.
+
+use serde_json::Value;
+use tollgate_tests::Bench;
+
+const POLICY: &str = "
+version: 1
+network_policies:
+  curl:
+    endpoints:
+      - host: api.test
+        port: 443
+        protocol: rest
+        rules:
+          - allow: { method: GET, path: '/v1/*' }
+          - allow: { method: GET, path: /echo }
+          - allow: { method: GET, path: /hex }
+          - allow: { method: GET, path: /gzip }
+        deny_rules:
+          - { method: GET, path: /v1/secret }
+      - host: other.test
+        port: 443
+        protocol: rest
+        access: read-only
+    binaries:
+      - path: /usr/bin/curl
+x-tollgate:
+  credentials:
+    TOKEN:
+      bindings:
+        - { host: api.test, port: 443, header: authorization }
+";
+
+const REAL: &str = "the-real-token-of-these-tests";
+
+/// Runs curl; it must be refused with this status and code, and nothing may have reached the origin.
+#[track_caller]
+fn check(curl: &str, status: u16, error: &str) -> Value {
+    let bench = Bench::new(POLICY);
+    let secret = format!("TOKEN=cmd:printf {REAL}");
+    let script = format!("curl -sS -w '\\n%{{http_code}} %{{http_connect}}\\n' {curl}");
+    let finished = bench.shell(&["--secret", &secret], &script);
+    let codes = finished.stdout.lines().last().unwrap_or_default();
+    assert!(codes.contains(&status.to_string()), "{finished:?}");
+    assert_eq!(bench.origin.connections(), 0, "something reached the origin");
+    let denied: Vec<_> = bench.journal().into_iter().filter(|r| r["decision"] == "denied").collect();
+    assert!(denied.iter().any(|record| record["error"] == error), "{denied:?}");
+    let body = finished.stdout.lines().next().unwrap_or_default();
+    let problem = serde_json::from_str(body).unwrap_or(Value::Null);
+    if problem != Value::Null {
+        assert_eq!(problem["error"], error, "{problem}");
+    }
+    problem
+}
+
+#[test]
+fn another_path_and_method() {
+    let problem = check("https://api.test/v2/x", 403, "policy_denied");
+    assert_eq!(
+        (&problem["host"], &problem["port"], &problem["path"]),
+        (&"api.test".into(), &443.into(), &"/v2/x".into())
+    );
+    assert_eq!(problem["binary"], "/usr/bin/curl");
+    assert_eq!(problem["rule_missing"]["type"], "rest_allow");
+    check("https://api.test/v1/a/b", 403, "policy_denied");
+    check("-X DELETE https://api.test/v1/x", 403, "policy_denied");
+    check("https://api.test/v1/secret", 403, "policy_denied");
+    check("--path-as-is https://api.test/v1/../v1/%73ecret", 403, "policy_denied");
+    check("--path-as-is https://api.test/v1/../../x", 400, "invalid_request_target");
+    check("--path-as-is https://api.test/v1/a%2fb", 400, "invalid_request_target");
+}
+
+#[test]
+fn another_host_by_every_way() {
+    check("https://evil.test/", 403, "policy_denied");
+    check("http://evil.test/", 403, "policy_denied");
+    check("https://api.test:8443/v1/x", 403, "policy_denied");
+    // Plain HTTP to a host that is allowed at another port.
+    check("http://api.test/v1/x", 403, "policy_denied");
+}
+
+#[test]
+fn b2_the_inner_host_must_be_the_tunnels() {
+    check("-H 'Host: other.test' https://api.test/v1/x", 421, "request_authority_mismatch");
+    check("--noproxy '*' -H 'Host: other.test' https://api.test/v1/x", 421, "request_authority_mismatch");
+}
+
+#[test]
+fn b1_the_server_name_must_be_the_tunnels() {
+    let bench = Bench::new(POLICY);
+    let script = "curl -sS --noproxy '*' --connect-to api.test:443:other.test:443 https://api.test/v1/x";
+    let finished = bench.shell(&[], script);
+    assert_ne!(finished.code, 0);
+    assert!(finished.stderr.contains("alert"), "{finished:?}");
+    assert_eq!(bench.origin.connections(), 0);
+}
+
+#[test]
+fn j_addresses_past_dns() {
+    check("--noproxy '*' http://169.254.169.254/latest/meta-data/", 403, "policy_denied");
+    check("--noproxy '*' http://10.0.0.1/", 403, "policy_denied");
+    check("--noproxy '*' 'http://[fd00:ec2::254]/'", 403, "policy_denied");
+    check("http://169.254.169.254/latest/meta-data/", 403, "policy_denied");
+}
+
+#[test]
+fn i1_a_denied_name_does_not_exist() {
+    let bench = Bench::new(POLICY);
+    let finished = bench.shell(&[], "curl -sS --noproxy '*' https://data.evil.test/");
+    assert_eq!(finished.code, 6, "curl could not resolve it: {finished:?}");
+    let dns = bench.events("dns");
+    assert!(dns.iter().all(|r| r["outcome"] == "refused" && r["name"] == "data.evil.test."), "{dns:?}");
+}
+
+#[test]
+fn another_binary() {
+    let bench = Bench::new(POLICY);
+    let script =
+        r#"cp /usr/bin/curl ./curl2; ./curl2 -sS -o /dev/null -w '%{http_connect}\n' https://api.test/v1/x; true"#;
+    let printed = bench.shell(&[], script).succeeded();
+    assert_eq!(printed.trim(), "403");
+    assert_eq!(bench.origin.connections(), 0);
+    let connection = &bench.events("connection")[0];
+    assert_eq!(connection["decision"], "denied");
+    assert_eq!(connection["binary"], bench.path("work/curl2").display().to_string());
+    assert_eq!(connection["binary_sha256"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn l1_a_name_in_argv_changes_nothing() {
+    let bench = Bench::new(POLICY);
+    let script = "exec -a /usr/bin/curl python3 -c 'import urllib.request as u\ntry: u.urlopen(\"https://api.test/v1/x\")\nexcept Exception as e: print(e)'";
+    let printed = bench.agent(&[], &["bash", "-c", script]).succeeded();
+    assert!(printed.contains("403"), "{printed}");
+    assert_eq!(bench.origin.connections(), 0);
+}
+
+#[test]
+fn k1_a_token_elsewhere_is_refused() {
+    check(r#"-H "Authorization: Bearer $TOKEN" https://other.test/"#, 403, "credential_endpoint_mismatch");
+    check(r#"-H "X-Api-Key: $TOKEN" https://other.test/"#, 403, "credential_endpoint_mismatch");
+    check(r#"-u "user:$TOKEN" https://other.test/"#, 403, "credential_endpoint_mismatch");
+    check(r#"-H "Authorization: Bearer x$TOKEN" https://api.test/v1/x"#, 403, "invalid_credential_placeholder");
+}
+
+#[test]
+fn b11_an_unverified_upstream_gets_nothing() {
+    let bench = Bench::new(POLICY);
+    let secret = format!("TOKEN=cmd:printf {REAL}");
+    let script = r#"curl -sS -w '\n%{http_code}\n' -H "Authorization: Bearer $TOKEN" https://api.test/v1/x"#;
+    let mut command = bench.tollgate();
+    command.args(["run", "--quiet", "--policy"]).arg(bench.path("policy.yaml"));
+    command.arg("--resolve").arg(format!("api.test:443:{}", bench.origin.address()));
+    command.args(["--secret", &secret, "--", "sh", "-c", script]);
+    let finished = tollgate_tests::finish(&mut command);
+    assert!(finished.stdout.ends_with("502\n") && finished.stdout.contains("upstream_tls_failed"), "{finished:?}");
+    assert_eq!(bench.origin.arrived(), []);
+}
+
+#[test]
+fn a_reply_that_hides_behind_an_encoding_is_not_passed_on() {
+    let bench = Bench::new(POLICY);
+    let secret = format!("TOKEN=cmd:printf {REAL}");
+    let printed = bench.shell(&["--secret", &secret], "curl -sS https://api.test/gzip").succeeded();
+    assert!(printed.contains("reply_not_readable"), "{printed}");
+    assert_eq!(bench.origin.arrived()[0].header("accept-encoding"), Some("identity"));
+}
+
+#[test]
+fn k4_an_encoded_echo_is_scrubbed() {
+    let bench = Bench::new(POLICY);
+    let secret = format!("TOKEN=cmd:printf {REAL}");
+    let script = r#"curl -sS -i -H "Authorization: Bearer $TOKEN" https://api.test/hex https://api.test/echo"#;
+    let printed = bench.shell(&["--secret", &secret], script).succeeded();
+    let hex: String = REAL.bytes().map(|b| format!("{b:02x}")).collect();
+    assert!(!printed.contains(&hex) && !printed.contains(REAL), "{printed}");
+    assert_eq!(bench.origin.arrived()[0].header("authorization"), Some(format!("Bearer {REAL}").as_str()));
+    let scrubbed: Vec<_> = bench.events("reply").iter().map(|r| r["scrubbed"].as_u64()).collect();
+    assert_eq!(scrubbed, [Some(1), Some(2)], "the body; then the header and the body");
+}
+
+#[test]
+fn k7_a_token_that_is_merely_talked_about_passes() {
+    let bench = Bench::new(POLICY);
+    let secret = format!("TOKEN=cmd:printf {REAL}");
+    let script = r#"curl -sS --fail -H "X-Note: about $TOKEN" "https://other.test/x?q=$TOKEN""#;
+    let printed = bench.shell(&["--secret", &secret], script).succeeded();
+    assert_eq!(printed, "ok");
+    let arrived = &bench.origin.arrived()[0];
+    assert!(!arrived.line.contains(REAL) && !arrived.header("x-note").unwrap_or_default().contains(REAL));
+    assert_eq!(bench.events("request")[0]["inert"][0], "TOKEN");
+}
+
+#[test]
+fn c13_headers_of_the_hop_and_forged_origins_stay_here() {
+    let bench = Bench::new(POLICY);
+    let script = "curl -sS --fail -H 'Connection: keep-alive, x-secret' -H 'X-Secret: 1' -H 'X-Forwarded-For: 1.2.3.4' \
+                  -H 'X-HTTP-Method-Override: DELETE' -H 'Proxy-Authorization: Basic eA==' -H 'X-Kept: 1' https://other.test/";
+    let _ = bench.shell(&[], script).succeeded();
+    let arrived = &bench.origin.arrived()[0];
+    for name in ["x-secret", "x-forwarded-for", "x-http-method-override", "proxy-authorization", "connection"] {
+        assert_eq!(arrived.header(name), None, "{name}");
+    }
+    assert_eq!(arrived.header("x-kept"), Some("1"));
+}
