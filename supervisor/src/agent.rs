@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -73,7 +74,7 @@ impl Program {
     fn exec(&self, report: OwnedFd) -> ! {
         let reason = match self.prepare(report.as_raw_fd()) {
             Ok(()) => match execve(&self.path, &self.arguments, &self.environment) {
-                Err(error) => error.desc().to_owned(),
+                Err(error) => explain(error).to_owned(),
                 Ok(never) => match never {},
             },
             Err(reason) => reason,
@@ -85,11 +86,24 @@ impl Program {
 
     /// What a fresh process expects: ordinary signals, and no descriptors but the first three and the report.
     fn prepare(&self, report: i32) -> Result<(), String> {
-        let text = |error: nix::errno::Errno| error.desc().to_owned();
+        let text = |error: Errno| error.desc().to_owned();
         SigSet::all().thread_unblock().map_err(text)?;
         sys::reset_signals(&SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()), &[Signal::SIGPIPE])
             .map_err(text)?;
         sys::close_between(3, report).and_then(|()| sys::close_from(report + 1)).map_err(|e| e.to_string())
+    }
+}
+
+/// What execve(2) means by its errors for a file that is there and has the permission.
+fn explain(error: Errno) -> &'static str {
+    match error {
+        Errno::ENOENT => {
+            "the interpreter or loader that it asks for is not visible in the sandbox; grant its folder with --read-only"
+        }
+        Errno::ENOEXEC => "it is neither a program for this machine nor a script with a #! line",
+        Errno::EACCES => "its interpreter, or the file system that it lies on, may not be executed",
+        Errno::E2BIG => "its arguments and environment are too long",
+        other => other.desc(),
     }
 }
 

@@ -25,6 +25,14 @@ pub enum LaunchError {
         /// What to do.
         remedy: String,
     },
+    /// The kernel gives no `/proc` of the sandbox's own.
+    #[error(
+        "a private /proc cannot be mounted ({reason}): this container hides parts of its own; start it with --security-opt systempaths=unconfined, or run Tollgate outside it"
+    )]
+    NoProc {
+        /// What the system said.
+        reason: String,
+    },
     /// A step of the set-up failed.
     #[error("the sandbox cannot be built: {step}: {reason}")]
     Step {
@@ -73,7 +81,11 @@ impl LaunchError {
             Self::BadOrder(_) | Self::NoWorkdir(_) => 2,
             Self::NotExecutable { .. } => 126,
             Self::NotFound(_) | Self::NotVisible { .. } => 127,
-            Self::NoUserNamespace { .. } | Self::Missing { .. } | Self::Step { .. } | Self::Lost(_) => 4,
+            Self::NoUserNamespace { .. }
+            | Self::NoProc { .. }
+            | Self::Missing { .. }
+            | Self::Step { .. }
+            | Self::Lost(_) => 4,
         }
     }
 

@@ -37,20 +37,30 @@ pub(crate) fn enforce(cell: &Cell) -> Result<Control, LaunchError> {
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn install() -> Result<usize, String> {
-    let refused = refused()?;
-    let calls = refused.len() + 2;
-    let families = Rules::from([(libc::SYS_socket, socket_rules()?)]);
+    let programs = programs()?;
+    for program in &programs {
+        apply_filter(program).map_err(|error| error.to_string())?;
+    }
+    Ok(NEVER.len() + RESTRICTED)
+}
+
+/// Calls of which some arguments are refused: clone, clone3, unshare, ioctl, personality, prctl, socket, socketpair.
+const RESTRICTED: usize = 8;
+
+/// One program per answer; the strictest answer counts.
+fn programs() -> Result<Vec<BpfProgram>, String> {
+    let families = Rules::from([(libc::SYS_socket, families()?), (libc::SYS_socketpair, vec![all(&[not(0, UNIX)?])?])]);
+    let protocols = Rules::from([(libc::SYS_socket, protocols()?)]);
     // The C library falls back to clone(2), whose flags can be read here.
     let clone3 = Rules::from([(libc::SYS_clone3, Vec::new())]);
-    for program in [
+    Ok(vec![
         foreign_calls(),
-        program(refused, libc::EPERM)?,
+        program(refused()?, libc::EPERM)?,
         program(families, libc::EAFNOSUPPORT)?,
+        // What a client that tries MPTCP first takes for "not here" and goes on.
+        program(protocols, libc::EPROTONOSUPPORT)?,
         program(clone3, libc::ENOSYS)?,
-    ] {
-        apply_filter(&program).map_err(|error| error.to_string())?;
-    }
-    Ok(calls)
+    ])
 }
 
 fn program(rules: Rules, errno: i32) -> Result<BpfProgram, String> {
@@ -82,34 +92,53 @@ fn refused() -> Result<Rules, String> {
     let mut unshare = each_bit(0, NAMESPACE_FLAGS)?;
     unshare.extend(each_bit(0, &[CLONE_NEWTIME])?);
     rules.insert(libc::SYS_unshare, unshare);
-    rules.insert(libc::SYS_ioctl, each_value(1, &[libc::TIOCSTI, TIOCLINUX, TIOCSETD])?);
+    rules.insert(libc::SYS_ioctl, each_value(1, &[libc::TIOCSTI, TIOCCONS, TIOCLINUX, TIOCSETD])?);
+    // A process that hides from /proc cannot be told from others, so that nothing of the sandbox could be identified.
+    rules.insert(libc::SYS_prctl, vec![all(&[is(0, libc::PR_SET_DUMPABLE as u64)?, not(1, 1)?])?]);
     // 0 is what every process has; the other only asks.
     rules.insert(libc::SYS_personality, vec![all(&[not(0, 0)?, not(0, 0xffff_ffff)?])?]);
     Ok(rules)
 }
 
-/// Families: unix, IPv4, IPv6, and netlink for routes. Types and protocols: TCP and UDP.
-fn socket_rules() -> Result<Vec<SeccompRule>, String> {
-    const UNIX: u64 = libc::AF_UNIX as u64;
-    const INET: u64 = libc::AF_INET as u64;
-    const INET6: u64 = libc::AF_INET6 as u64;
-    const NETLINK: u64 = libc::AF_NETLINK as u64;
-    const ROUTE: u64 = libc::NETLINK_ROUTE as u64;
-    const TYPE: u64 = 0xf;
-    let mut rules = vec![
+/// Unix, IPv4, IPv6, and netlink for routes.
+fn families() -> Result<Vec<SeccompRule>, String> {
+    Ok(vec![
         all(&[not(0, UNIX)?, not(0, INET)?, not(0, INET6)?, not(0, NETLINK)?])?,
-        all(&[is(0, NETLINK)?, not(2, ROUTE)?])?,
-    ];
+        all(&[is(0, NETLINK)?, not(2, libc::NETLINK_ROUTE as u64)?])?,
+    ])
+}
+
+/// Of the IP families TCP and UDP: no raw packets, no ping, no SCTP, DCCP, MPTCP, UDP-Lite.
+fn protocols() -> Result<Vec<SeccompRule>, String> {
+    let (tcp, udp) = (libc::IPPROTO_TCP as u64, libc::IPPROTO_UDP as u64);
+    let mut rules = Vec::new();
     for family in [INET, INET6] {
-        rules.push(all(&[is(0, family)?, masked(1, TYPE, libc::SOCK_RAW as u64)?])?);
-        let (tcp, udp) = (libc::IPPROTO_TCP as u64, libc::IPPROTO_UDP as u64);
-        rules.push(all(&[is(0, family)?, not(2, 0)?, not(2, tcp)?, not(2, udp)?])?);
+        for kind in 0..=SOCKET_TYPE {
+            let of_this_kind = [is(0, family)?, masked(1, SOCKET_TYPE, kind)?];
+            let only = match i32::try_from(kind) {
+                Ok(libc::SOCK_STREAM) => Some(tcp),
+                Ok(libc::SOCK_DGRAM) => Some(udp),
+                _ => None,
+            };
+            rules.push(match only {
+                Some(protocol) => all(&[&of_this_kind[..], &[not(2, 0)?, not(2, protocol)?]].concat())?,
+                None => all(&of_this_kind)?,
+            });
+        }
     }
     for kind in [libc::SOCK_RDM, libc::SOCK_DCCP, SOCK_PACKET] {
-        rules.push(all(&[masked(1, TYPE, kind as u64)?])?);
+        rules.push(all(&[masked(1, SOCKET_TYPE, kind as u64)?])?);
     }
     Ok(rules)
 }
+
+const UNIX: u64 = libc::AF_UNIX as u64;
+const INET: u64 = libc::AF_INET as u64;
+const INET6: u64 = libc::AF_INET6 as u64;
+const NETLINK: u64 = libc::AF_NETLINK as u64;
+
+/// The bits of the second argument of socket(2) that are the type; the others are flags.
+const SOCKET_TYPE: u64 = 0xf;
 
 fn each_bit(argument: u8, bits: &[u64]) -> Result<Vec<SeccompRule>, String> {
     bits.iter().map(|bit| all(&[masked(argument, *bit, *bit)?])).collect()
@@ -152,6 +181,7 @@ const NAMESPACE_FLAGS: &[u64] = &[
 /// Shares its bit with the exit signal of clone(2), so it is refused in unshare(2) alone; clone cannot make one.
 const CLONE_NEWTIME: u64 = 0x80;
 const TIOCLINUX: u64 = 0x541c;
+const TIOCCONS: u64 = 0x541d;
 const TIOCSETD: u64 = 0x5423;
 
 /// The obsolete way to raw packets (packet(7)).
@@ -167,6 +197,7 @@ const NEVER: &[i64] = &[
     libc::SYS_clock_adjtime,
     libc::SYS_clock_settime,
     libc::SYS_delete_module,
+    libc::SYS_fanotify_init,
     libc::SYS_finit_module,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
@@ -188,6 +219,7 @@ const NEVER: &[i64] = &[
     libc::SYS_nfsservctl,
     libc::SYS_open_by_handle_at,
     libc::SYS_open_tree,
+    SYS_OPEN_TREE_ATTR,
     libc::SYS_perf_event_open,
     libc::SYS_pidfd_getfd,
     libc::SYS_pivot_root,
@@ -213,4 +245,14 @@ const NEVER: &[i64] = &[
     libc::SYS_iopl,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_modify_ldt,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_sysfs,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_uselib,
 ];
+
+/// Linux 6.15; one number on every architecture, as all since 2019.
+const SYS_OPEN_TREE_ATTR: i64 = 467;
+
+#[cfg(test)]
+mod tests;

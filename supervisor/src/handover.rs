@@ -5,6 +5,7 @@ use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -73,17 +74,16 @@ impl Channel {
         &self.0
     }
 
-    /// Sends a message, with descriptors beside its length.
+    /// Sends a message, with descriptors beside it.
     pub(crate) fn send(&self, message: &impl Serialize, descriptors: &[RawFd]) -> Result<()> {
         let body = serde_json::to_vec(message)?;
-        let length = u32::try_from(body.len()).map_err(Error::other)?.to_be_bytes();
+        let length = u32::try_from(body.len()).map_err(Error::other)?;
+        // In one piece, so that small messages of several threads do not mix.
+        let whole = [&length.to_be_bytes(), body.as_slice()].concat();
         let rights = [ControlMessage::ScmRights(descriptors)];
         let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
-        let sent = sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&length)], control, MsgFlags::MSG_NOSIGNAL, None)?;
-        if sent != length.len() {
-            return Err(ErrorKind::WriteZero.into());
-        }
-        (&self.0).write_all(&body)
+        let sent = sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&whole)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+        (&self.0).write_all(&whole[sent..])
     }
 
     /// Receives a message and what came beside it.
@@ -103,7 +103,13 @@ impl Channel {
         let (read, descriptors) = {
             let mut parts = [IoSliceMut::new(&mut length)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            let message = recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+            let message = loop {
+                match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+                    // A bounded wait is not taken up again by itself when a signal comes (signal(7)).
+                    Err(Errno::EINTR) => {}
+                    done => break done?,
+                }
+            };
             let mut descriptors = Vec::new();
             for control in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(numbers) = control {

@@ -3,16 +3,18 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::fstat;
 use nix::unistd::{Pid, chdir, sethostname};
 use tollgate_wire::cell::{Cell, Control};
 
 use crate::agent::{self, Program};
 use crate::error::{At, LaunchError};
 use crate::handover::{Answer, Channel, Order, Outcome};
-use crate::{fence, filter, net, privileges, view};
+use crate::{fence, filter, net, privileges, probe, view};
 
 /// Runs as process 1 of the sandbox, to its end.
 pub(crate) fn run(channel: &Channel, cell: &Cell) -> ! {
@@ -32,11 +34,14 @@ pub(crate) fn run(channel: &Channel, cell: &Cell) -> ! {
 
 fn build(channel: &Channel, cell: &Cell) -> Result<Program, LaunchError> {
     privileges::die_with_parent()?;
-    sethostname(&cell.hostname).at("set the host name")?;
+    check_standard_streams()?;
+    // The first thing that takes a capability.
+    sethostname(&cell.hostname).map_err(probe::no_capabilities)?;
     let (listening, mut controls) = net::set_up(cell)?;
     let on_host = agent::find_on_host(cell);
-    let handles = view::enter(cell)?;
+    let (handles, files) = view::enter(cell)?;
     controls.push(namespaces());
+    controls.push(files);
     controls.push(privileges::give_up(cell)?);
     if chdir(&cell.workdir).is_err() {
         return Err(LaunchError::NoWorkdir(cell.workdir.display().to_string()));
@@ -48,6 +53,20 @@ fn build(channel: &Channel, cell: &Cell) -> Result<Program, LaunchError> {
     descriptors.extend(listening.descriptors());
     channel.send(&Answer::Ready { controls, counts: listening.counts() }, &descriptors).at("hand the sockets out")?;
     Ok(program)
+}
+
+/// The agent keeps the first three descriptors. One that is a folder would lead it out into the host's tree.
+fn check_standard_streams() -> Result<(), LaunchError> {
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for (name, stream) in [("input", input.as_fd()), ("output", output.as_fd()), ("error", error.as_fd())] {
+        let mode = fstat(stream).at("look at the standard streams")?.st_mode;
+        if mode & libc::S_IFMT == libc::S_IFDIR {
+            return Err(LaunchError::BadOrder(format!(
+                "standard {name} is a folder; redirect it from a file or a pipe"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn namespaces() -> Control {

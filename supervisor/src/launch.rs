@@ -7,13 +7,16 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::unistd::Uid;
 use tollgate_wire::cell::{Cell, Control};
 
 use crate::error::{At, LaunchError};
 use crate::handover::{Answer, Channel, Order, Outcome};
+use crate::sys;
 
 /// The name under which the program starts itself again.
 pub(crate) const SUPERVISOR: &str = "tollgate-supervisor";
@@ -23,6 +26,7 @@ pub(crate) const SUPERVISOR: &str = "tollgate-supervisor";
 pub struct Confined {
     channel: Arc<Channel>,
     child: Child,
+    _keeper: Keeper,
     sockets: Option<Sockets>,
     /// Protections and how they stand.
     pub controls: Vec<Control>,
@@ -56,23 +60,56 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Starts the supervisor and waits until the sandbox stands.
 ///
-/// To be called from a thread that lives as long as the sandbox shall: the kernel ends the supervisor with it.
-///
 /// # Errors
 /// [`LaunchError`]; nothing of the agent has run.
 pub fn launch(cell: &Cell) -> Result<Confined, LaunchError> {
+    check_user(cell)?;
     let (ours, theirs) = UnixStream::pair().at("make the hand-over socket")?;
     ours.set_read_timeout(Some(BUILD_TIMEOUT)).at("bound the wait")?;
-    let child = spawn(&theirs).at("start the supervisor")?;
-    drop(theirs);
-    let confined = Confined { channel: Arc::new(Channel::new(ours)), child, sockets: None, controls: Vec::new() };
+    let (child, keeper) = start_supervisor(theirs).at("start the supervisor")?;
+    let channel = Arc::new(Channel::new(ours));
+    let confined = Confined { channel, child, _keeper: keeper, sockets: None, controls: Vec::new() };
     confined.build(cell)
+}
+
+/// Root's agent becomes somebody else; everybody else's stays who they are.
+fn check_user(cell: &Cell) -> Result<(), LaunchError> {
+    let refuse = |why: &str| Err(LaunchError::BadOrder(why.to_owned()));
+    match (Uid::effective().is_root(), cell.run_as) {
+        (true, None) => refuse("as root, name the user that the agent runs as: process.run_as_user in the policy"),
+        (true, Some((0, _) | (_, 0))) => refuse("the agent cannot run as root; name another user and group"),
+        (false, Some(_)) => refuse("only root can run the agent as another user; leave process.run_as_user out"),
+        (true, Some(_)) | (false, None) => Ok(()),
+    }
+}
+
+/// Keeps a thread alive for as long as it exists.
+#[derive(Debug)]
+struct Keeper {
+    _until_dropped: Sender<()>,
+}
+
+/// Starts it from a thread of its own: the kernel ends it with the *thread* that started it, and the caller's may be one
+/// of a pool that ends sooner.
+fn start_supervisor(theirs: UnixStream) -> std::io::Result<(Child, Keeper)> {
+    let (until_dropped, dropped) = channel::<()>();
+    let (started, child) = channel();
+    thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+        // Nobody waits for the answer of a launch that has been given up.
+        let _ = started.send(spawn(&theirs));
+        drop(theirs);
+        let _ = dropped.recv();
+    })?;
+    let child = child.recv().map_err(std::io::Error::other)??;
+    Ok((child, Keeper { _until_dropped: until_dropped }))
 }
 
 /// The program again, under another name, with an empty environment: ours may hold secrets.
 fn spawn(theirs: &UnixStream) -> std::io::Result<Child> {
-    fcntl(theirs, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    Command::new("/proc/self/exe").arg0(SUPERVISOR).arg(theirs.as_raw_fd().to_string()).env_clear().spawn()
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(SUPERVISOR).arg(theirs.as_raw_fd().to_string()).env_clear();
+    sys::tie(&mut command, theirs.as_raw_fd());
+    command.spawn()
 }
 
 impl Confined {

@@ -23,6 +23,7 @@ mod probe;
 mod stage;
 #[allow(unsafe_code)]
 mod sys;
+mod terminal;
 mod view;
 
 pub use error::LaunchError;

@@ -15,6 +15,9 @@ const MAX_PROCESSES: u64 = 512;
 /// Open files of one process.
 const MAX_FILES: u64 = 65_536;
 
+/// With 0 the kernel still feeds a core to a program of the host's that is set as handler; with 1 it does not (core(5)).
+const NO_CORE: u64 = 1;
+
 /// Ties this process's life to the one that started it.
 pub(crate) fn die_with_parent() -> Result<(), LaunchError> {
     prctl::set_pdeathsig(Signal::SIGKILL).at("tie the supervisor to its parent")
@@ -22,7 +25,7 @@ pub(crate) fn die_with_parent() -> Result<(), LaunchError> {
 
 /// Becomes the user that the agent runs as and keeps nothing of what was more.
 pub(crate) fn give_up(cell: &Cell) -> Result<Control, LaunchError> {
-    limit(Resource::RLIMIT_CORE, 0)?;
+    limit(Resource::RLIMIT_CORE, NO_CORE)?;
     limit(Resource::RLIMIT_NPROC, MAX_PROCESSES)?;
     limit(Resource::RLIMIT_NOFILE, MAX_FILES)?;
     caps::clear(None, CapSet::Ambient).at("give up capabilities")?;
@@ -38,6 +41,8 @@ pub(crate) fn give_up(cell: &Cell) -> Result<Control, LaunchError> {
     prctl::set_no_new_privs().at("forbid new privileges")?;
     // The change of user took the tie away.
     die_with_parent()?;
+    // The agent has our user: it must not read or write our memory, nor take our descriptors, through /proc/1.
+    prctl::set_dumpable(false).at("hide process 1")?;
     let detail = format!("uid {}, no capabilities, no new privileges, {MAX_PROCESSES} processes", Uid::current());
     Ok(Control { name: "privileges".to_owned(), enforced: true, detail })
 }
@@ -54,7 +59,8 @@ fn become_user(user: Uid, group: Gid) -> Result<(), LaunchError> {
 
 /// Lowers a limit; one that is lower already stays.
 fn limit(resource: Resource, most: u64) -> Result<(), LaunchError> {
-    let (_, hard) = nix::sys::resource::getrlimit(resource).at("read a limit")?;
+    let (soft, hard) = nix::sys::resource::getrlimit(resource).at("read a limit")?;
     let most = most.min(hard);
-    setrlimit(resource, most, most).at("set a limit")
+    // Programs that use select(2) break when they are given more than they ask for.
+    setrlimit(resource, most.min(soft), most).at("set a limit")
 }

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Uid};
@@ -13,11 +14,12 @@ use tollgate_wire::cell::Cell;
 use crate::error::{At, LaunchError};
 use crate::handover::{Answer, Channel, Order};
 use crate::sys::{self, Fork};
-use crate::{init, privileges, probe};
+use crate::terminal::Foreground;
+use crate::{init, probe};
 
 /// Runs the supervisor on the inherited channel, to its end.
 pub(crate) fn run(channel: RawFd) -> ! {
-    let Ok(channel) = sys::inherited(channel) else { std::process::exit(2) };
+    let (Ok(()), Ok(channel)) = (close_others(channel), sys::inherited(channel)) else { std::process::exit(2) };
     let channel = Channel::new(UnixStream::from(channel));
     let code = match enter(&channel) {
         Ok(code) => code,
@@ -30,10 +32,21 @@ pub(crate) fn run(channel: RawFd) -> ! {
     std::process::exit(code)
 }
 
+/// What else was left open by whoever started us is not for the sandbox.
+fn close_others(channel: RawFd) -> std::io::Result<()> {
+    sys::close_between(FIRST_OWN, channel)?;
+    sys::close_from(channel + 1)
+}
+
+/// The first descriptor after the standard streams.
+const FIRST_OWN: RawFd = 3;
+
 fn enter(channel: &Channel) -> Result<i32, LaunchError> {
     // Signals of the terminal are for the agent; this process ends when its child or its parent does.
     SigSet::all().thread_block().at("block signals")?;
-    privileges::die_with_parent()?;
+    // Started as /proc/self/exe, it would be listed as `exe`.
+    prctl::set_name(c"tollgate-superv").at("name the supervisor")?;
+    let foreground = Foreground::of_now();
     let (Order::Build(cell), _) = channel.receive().at("read the order")? else {
         return Err(LaunchError::step("read the order", "it is none"));
     };
@@ -51,10 +64,14 @@ fn enter(channel: &Channel) -> Result<i32, LaunchError> {
     map_users(channel, &cell, user, group)?;
     match sys::fork().at("start process 1")? {
         Fork::Child => init::run(channel, &cell),
-        Fork::Parent(child) => match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, code)) => Ok(code),
-            _ => Ok(1),
-        },
+        Fork::Parent(child) => {
+            let end = waitpid(child, None);
+            foreground.restore();
+            match end {
+                Ok(WaitStatus::Exited(_, code)) => Ok(code),
+                _ => Ok(1),
+            }
+        }
     }
 }
 

@@ -16,13 +16,16 @@ pub const EXPLICIT_PORT: u16 = 3128;
 /// Where captured connections are redirected to, inside.
 pub(crate) const CAPTURE_PORT: u16 = 15001;
 
+/// Answered by listeners of its own, so never redirected.
+const DNS_PORT: u16 = 53;
+
 /// Sets up the network namespace that this process is in, and gives the sockets that go out.
 pub(crate) fn set_up(cell: &Cell) -> Result<(Listening, Vec<Control>), LaunchError> {
     let mut controls = vec![route::set_up()?];
     let redirected = redirect::set_up();
     let ports = match &redirected {
         Ok(()) => None,
-        Err(_) => Some(cell.ports.as_slice()),
+        Err(_) => Some(policy_ports(&cell.ports)?),
     };
     let detail = match &redirected {
         Ok(()) => "every TCP port is captured".to_owned(),
@@ -34,10 +37,29 @@ pub(crate) fn set_up(cell: &Cell) -> Result<(Listening, Vec<Control>), LaunchErr
         return Err(LaunchError::Missing {
             feature: Feature::Nftables.name().to_owned(),
             reason,
-            remedy: "load the kernel modules nf_tables, nft_redir and nft_chain_nat".to_owned(),
+            remedy: "as root run: modprobe -a nf_tables nft_chain_nat nft_redir".to_owned(),
         });
     }
     let enforced = ports.is_none();
     controls.push(Control { name: Feature::Nftables.name().to_owned(), enforced, detail });
-    Ok((Listening::open(ports)?, controls))
+    Ok((Listening::open(ports.as_deref())?, controls))
+}
+
+/// Each needs a listener per family, and their descriptors must fit into one message of the hand-over.
+const MAX_POLICY_PORTS: usize = 100;
+
+/// The policy's ports, once each, without those that have listeners anyway.
+fn policy_ports(ports: &[u16]) -> Result<Vec<u16>, LaunchError> {
+    let mut ports: Vec<u16> =
+        ports.iter().copied().filter(|port| ![0, DNS_PORT, EXPLICIT_PORT].contains(port)).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    if ports.len() > MAX_POLICY_PORTS {
+        let message = format!(
+            "without nf_tables a policy may name {MAX_POLICY_PORTS} ports, and this one names {}; load the nf_tables modules",
+            ports.len()
+        );
+        return Err(LaunchError::BadOrder(message));
+    }
+    Ok(ports)
 }

@@ -12,8 +12,8 @@
 
 use nix::sys::socket::SockProtocol;
 
-use super::CAPTURE_PORT;
 use super::netlink::{Message, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, Netlink};
+use super::{CAPTURE_PORT, DNS_PORT};
 
 /// Sets the chain up, or says why the kernel does not take it.
 pub(super) fn set_up() -> Result<(), String> {
@@ -146,5 +146,3 @@ const NOT_EQUAL: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const IPPROTO_TCP: u8 = 6;
-/// Port 53 has listeners of its own.
-const DNS_PORT: u16 = 53;

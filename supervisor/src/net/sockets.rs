@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::libc;
-use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr};
+use nix::sys::socket::sockopt::{IpFreebind, Ipv6V6Only, ReuseAddr};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
 };
 
 use super::netlink::Netlink;
-use super::{CAPTURE_PORT, EXPLICIT_PORT};
+use super::{CAPTURE_PORT, DNS_PORT, EXPLICIT_PORT};
 use crate::error::{At, LaunchError};
 use crate::sys;
 
@@ -88,6 +88,8 @@ fn udp(address: SocketAddr) -> nix::Result<UdpSocket> {
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
     sys::enable(socket.as_fd(), level, option).map_err(|_| nix::errno::Errno::last())?;
+    // Answers come from the address that was asked, which no interface has.
+    setsockopt(&socket, IpFreebind, &true)?;
     Ok(UdpSocket::from(socket))
 }
 
@@ -101,5 +103,3 @@ fn bound(address: SocketAddr, kind: SockType) -> nix::Result<OwnedFd> {
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(socket)
 }
-
-const DNS_PORT: u16 = 53;

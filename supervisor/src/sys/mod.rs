@@ -1,11 +1,13 @@
 //! The only unsafe code of the project: system calls that no safe wrapper offers.
 //!
 //! One operation a function, one reason a block. Everything here is called from single-threaded processes, before the
-//! agent exists, except [`adopt`].
+//! agent exists, except [`adopt`] and [`tie`].
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::libc;
 use nix::sys::signal::{SigAction, Signal};
@@ -85,19 +87,59 @@ impl Attributes {
     pub(crate) const TAME: Self = Self(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV);
     /// Tame, and read-only.
     pub(crate) const READ_ONLY: Self = Self(Self::TAME.0 | libc::MOUNT_ATTR_RDONLY);
+    /// One device: its own attributes cannot be changed, and it can be used.
+    pub(crate) const DEVICE: Self = Self(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY);
 }
 
-/// Restricts a mount, and with `recursive` every mount below it (mount_setattr(2), Linux 5.12).
-pub(crate) fn restrict_mount(path: &std::path::Path, attributes: Attributes, recursive: bool) -> io::Result<()> {
+/// A copy of a mounted tree, with every mount below it, that hangs nowhere yet (open_tree(2), Linux 5.2).
+pub(crate) struct Tree(OwnedFd);
+
+impl Tree {
+    /// Copies what the descriptor leads to, a folder or a file.
+    pub(crate) fn copy(source: BorrowedFd<'_>) -> io::Result<Self> {
+        let flags = libc::OPEN_TREE_CLONE
+            | libc::O_CLOEXEC as libc::c_uint
+            | (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as libc::c_uint;
+        // SAFETY: the path is a static C string, and the call only reads it.
+        let tree = unsafe { libc::syscall(libc::SYS_open_tree, source.as_raw_fd(), c"".as_ptr(), flags) };
+        let tree = RawFd::try_from(tree).map_err(io::Error::other)?;
+        if tree < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel made this descriptor just now, for this call alone.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(tree) }))
+    }
+
+    /// Restricts every mount of the copy, before anything can reach it.
+    pub(crate) fn restrict(&self, attributes: Attributes) -> io::Result<()> {
+        set_attributes(self.0.as_raw_fd(), c"", attributes, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE)
+    }
+
+    /// Mounts the copy where the descriptor leads to (move_mount(2)).
+    pub(crate) fn attach(&self, target: BorrowedFd<'_>) -> io::Result<()> {
+        let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+        let (from, to) = (self.0.as_raw_fd(), target.as_raw_fd());
+        // SAFETY: both paths are static C strings, and the call only reads them.
+        let done = unsafe { libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, c"".as_ptr(), flags) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Restricts one mount, not those below it.
+pub(crate) fn restrict_mount(path: &std::path::Path, attributes: Attributes) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    set_attributes(libc::AT_FDCWD, &path, attributes, 0)
+}
+
+/// mount_setattr(2), Linux 5.12.
+fn set_attributes(folder: RawFd, path: &CStr, attributes: Attributes, flags: libc::c_int) -> io::Result<()> {
     let attr = libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path ends with NUL, `attr` is of the size that is passed, and both outlive the call, which only reads them.
     let done = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
+            folder,
             path.as_ptr(),
             flags,
             &raw const attr,
@@ -105,6 +147,23 @@ pub(crate) fn restrict_mount(path: &std::path::Path, attributes: Attributes, rec
         )
     };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes the program that `command` will start keep one descriptor, and end when this thread does (prctl(2),
+/// `PR_SET_PDEATHSIG`).
+pub(crate) fn tie(command: &mut Command, descriptor: RawFd) {
+    let parent = nix::unistd::getpid();
+    let prepare = move || {
+        // SAFETY: fcntl only clears a flag of a number; a wrong one is an error, not undefined.
+        if unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // A parent that ended before the tie was made has not pulled it.
+        if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: between fork and exec the closure makes three system calls and touches no lock and no memory of others.
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// Sets an option of a socket that has no safe wrapper, to 1.

@@ -1,65 +1,69 @@
 //! Building the tree: mounts, in the only order that works.
 //!
-//! The new root is a folder of a temporary file system. While it is built, the host's tree hangs below it as `/oldroot`,
-//! so that every source can be named; at the end the new root is entered and the old one let go.
+//! The new root is a temporary file system. While it is built, the host's tree hangs in it as `/.host`, so that every
+//! source can be named and every link leads where it will lead for the agent; at the end the host's tree is let go.
 
 use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::path::{Component, Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 use tollgate_wire::cell::Cell;
 
 use super::plan::{Access, Plan};
+use super::{devices, processes};
 use crate::error::{At, LaunchError};
-use crate::sys::{Attributes, restrict_mount};
+use crate::sys::{Attributes, Tree, restrict_mount};
 
-type Result<T> = std::result::Result<T, LaunchError>;
+pub(super) type Result<T> = std::result::Result<T, LaunchError>;
 
-const NEW: &str = "/newroot";
-const OLD: &str = "/oldroot";
+/// Where the host's tree hangs while the new one is built.
+const HOST: &str = "/.host";
 
 /// Memory that the agent's private folders may take, each: like a small disk.
-const PRIVATE_FOLDER_SIZE: &str = "size=1g";
+pub(super) const PRIVATE_FOLDER_SIZE: &str = "size=1g";
 
 /// The skeleton holds folders and empty files only.
 const SKELETON_SIZE: &str = "size=4m";
 
-const NONE: Option<&str> = None;
+pub(super) const NONE: Option<&str> = None;
 
 pub(super) fn build(plan: &Plan, cell: &Cell) -> Result<()> {
     stage()?;
-    private_folders(cell)?;
+    let own = private_folders(cell)?;
     for (path, access) in &plan.binds {
         bind(path, *access)?;
     }
     for (name, target) in &plan.links {
-        link(name, target)?;
+        link(name, target, &own)?;
     }
-    devices()?;
-    processes()?;
+    link(Path::new("/var/tmp"), Path::new("/tmp"), &own)?;
+    devices::make()?;
+    processes::make()?;
     for (host, inside) in &plan.overlays {
-        overlay(host, inside)?;
+        overlay(host, inside, &own)?;
     }
     finish()
 }
 
-/// Makes the stage: a temporary root with `/newroot` and, below it, the host's tree as `/oldroot`.
+/// Makes a temporary file system the root, with the host's tree in it as `/.host`.
 fn stage() -> Result<()> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).at("cut the mounts off from the host's")?;
     // Any folder does; it is covered only until the pivot.
     tmpfs(Path::new("/tmp"), "mode=0755", SKELETON_SIZE)?;
-    for name in ["newroot", "oldroot"] {
-        std::fs::create_dir(Path::new("/tmp").join(name)).at("make the stage")?;
-    }
-    pivot_root("/tmp", "/tmp/oldroot").at("pivot to the stage")?;
-    chdir("/").at("enter the stage")?;
-    tmpfs(Path::new(NEW), "mode=0755", SKELETON_SIZE)
+    std::fs::create_dir("/tmp/.host").at("make the new root")?;
+    pivot_root("/tmp", "/tmp/.host").at("pivot to the new root")?;
+    chdir("/").at("enter the new root")
 }
 
+/// The file systems that were made here: only there may anything be created.
+struct Own(Vec<u64>);
+
 /// `/tmp` and the agent's home, before what is granted below them.
-fn private_folders(cell: &Cell) -> Result<()> {
+fn private_folders(cell: &Cell) -> Result<Own> {
     private_folder(Path::new("/tmp"), "mode=1777")?;
     let home = &cell.files.home;
     let owner = cell.run_as.map(|(uid, gid)| format!(",uid={uid},gid={gid}")).unwrap_or_default();
@@ -67,123 +71,81 @@ fn private_folders(cell: &Cell) -> Result<()> {
         private_folder(home, &format!("mode=0700{owner}"))?;
     }
     folder(Path::new("/run"))?;
-    folder(Path::new("/var"))?;
-    symlink("/tmp", inside(Path::new("/var/tmp"))).at("make /var/tmp")
+    let own = [Path::new("/"), Path::new("/tmp"), home];
+    Ok(Own(own.iter().filter_map(|path| device(path)).collect()))
 }
 
 fn private_folder(path: &Path, mode: &str) -> Result<()> {
     folder(path)?;
-    tmpfs(&inside(path), mode, PRIVATE_FOLDER_SIZE)
+    tmpfs(path, mode, PRIVATE_FOLDER_SIZE)
 }
 
 fn bind(path: &Path, access: Access) -> Result<()> {
-    let (source, target) = (outside(path), inside(path));
-    let step = format!("grant {}", path.display());
-    if source.is_dir() {
-        folder(path)?;
-    } else {
-        file(path)?;
-    }
-    mount(Some(&source), &target, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).at(&step)?;
     let attributes = match access {
         Access::Read => Attributes::READ_ONLY,
         Access::Write => Attributes::TAME,
     };
-    restrict_mount(&target, attributes, true).at(&step)
+    let step = format!("grant {}", path.display());
+    let source = open_plain(&on_host(path)).at(&step)?;
+    place(&source, path)?;
+    attach(&source, &open_plain(path).at(&step)?, attributes).at(&step)
+}
+
+/// Makes what a mount needs to cover: an empty folder or file of the skeleton.
+fn place(source: &OwnedFd, path: &Path) -> Result<()> {
+    let metadata = nix::sys::stat::fstat(source).at(&format!("look at {}", path.display()))?;
+    let is_folder = metadata.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR;
+    if is_folder { folder(path) } else { file(path) }
+}
+
+/// Mounts a copy of one tree over another. Nothing can reach it before it is restricted.
+pub(super) fn attach(source: &OwnedFd, target: &OwnedFd, attributes: Attributes) -> std::io::Result<()> {
+    let tree = Tree::copy(source.as_fd())?;
+    tree.restrict(attributes)?;
+    tree.attach(target.as_fd())
+}
+
+/// Opens what was found free of links before. One that has become a link since is an attack on whoever follows it.
+pub(super) fn open_plain(path: &Path) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(AT_FDCWD, path, how)
 }
 
 /// A granted name that is a link on the host, as `/bin` is one to `/usr/bin`.
-fn link(name: &Path, target: &Path) -> Result<()> {
-    let at = inside(name);
-    if at.symlink_metadata().is_ok() {
+fn link(name: &Path, target: &Path, own: &Own) -> Result<()> {
+    if name.symlink_metadata().is_ok() || !own.holds(name) {
         return Ok(());
     }
     if let Some(parent) = name.parent() {
         folder(parent)?;
     }
-    symlink(target, at).at(&format!("link {}", name.display()))
-}
-
-/// The few devices that programs expect, and terminals of the sandbox's own.
-fn devices() -> Result<()> {
-    let dev = inside(Path::new("/dev"));
-    folder(Path::new("/dev"))?;
-    mount(Some("tmpfs"), &dev, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, Some("mode=0755,size=1m"))
-        .at("make /dev")?;
-    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
-        let (source, target) = (outside(Path::new("/dev")).join(name), dev.join(name));
-        File::create(&target).at("make /dev")?;
-        mount(Some(&source), &target, NONE, MsFlags::MS_BIND, NONE).at(&format!("bind /dev/{name}"))?;
-    }
-    for (name, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ] {
-        symlink(target, dev.join(name)).at("make /dev")?;
-    }
-    for name in ["pts", "shm"] {
-        std::fs::create_dir(dev.join(name)).at("make /dev")?;
-    }
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    let options = Some("newinstance,ptmxmode=0666,mode=0620");
-    mount(Some("devpts"), &dev.join("pts"), Some("devpts"), flags, options).at("make /dev/pts")?;
-    tmpfs(&dev.join("shm"), "mode=1777", PRIVATE_FOLDER_SIZE)
-}
-
-/// A `/proc` of the new process namespace; what of it reaches the kernel rather than a process is closed.
-fn processes() -> Result<()> {
-    let proc = inside(Path::new("/proc"));
-    folder(Path::new("/proc"))?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), &proc, Some("proc"), flags, NONE).map_err(|error| LaunchError::Missing {
-        feature: "a private /proc".to_owned(),
-        reason: error.to_string(),
-        remedy: "inside a container, start it with its /proc unmasked (systempaths=unconfined)".to_owned(),
-    })?;
-    for name in ["sys", "bus", "fs", "irq"] {
-        let path = proc.join(name);
-        if path.is_dir() {
-            mount(Some(&path), &path, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).at("close /proc")?;
-            restrict_mount(&path, Attributes::READ_ONLY, true).at("close /proc")?;
-        }
-    }
-    let null = inside(Path::new("/dev/null"));
-    for name in
-        ["kcore", "kmsg", "keys", "key-users", "sysrq-trigger", "timer_list", "sched_debug", "kpagecount", "kpageflags"]
-    {
-        let path = proc.join(name);
-        if path.exists() {
-            mount(Some(&null), &path, NONE, MsFlags::MS_BIND, NONE).at("close /proc")?;
-        }
-    }
-    Ok(())
+    symlink(target, name).at(&format!("link {}", name.display()))
 }
 
 /// Lays a host file over a path inside, read-only. A link there is followed, inside.
-fn overlay(host: &Path, path: &Path) -> Result<()> {
+fn overlay(host: &Path, path: &Path, own: &Own) -> Result<()> {
     let path = follow(path)?;
-    let target = inside(&path);
     let step = format!("lay a file over {}", path.display());
-    if !target.exists() {
-        file(&path)?;
+    let source = open_plain(&on_host(host)).at(&step)?;
+    if !path.exists() {
+        if !own.holds(&path) {
+            return Err(LaunchError::step(step, "it does not exist, and making it would change the host"));
+        }
+        place(&source, &path)?;
     }
-    mount(Some(&outside(host)), &target, NONE, MsFlags::MS_BIND, NONE).at(&step)?;
-    restrict_mount(&target, Attributes::READ_ONLY, false).at(&step)
+    attach(&source, &open_plain(&path.canonicalize().at(&step)?).at(&step)?, Attributes::READ_ONLY).at(&step)
 }
 
-/// The path without links, as the new root sees it. Links may lead to what is not visible; then that is where to go.
+/// The path without links at its end. Links may lead to what is not visible; then that is where to go.
 fn follow(path: &Path) -> Result<PathBuf> {
     const MAX_LINKS: usize = 10;
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
-        let Ok(target) = std::fs::read_link(inside(&path)) else { return Ok(path) };
+        let Ok(target) = std::fs::read_link(&path) else { return Ok(path) };
         let joined = path.parent().unwrap_or(Path::new("/")).join(target);
         path = joined.components().fold(PathBuf::new(), |mut clean, part| {
             match part {
-                std::path::Component::ParentDir => {
+                Component::ParentDir => {
                     clean.pop();
                 }
                 part => clean.push(part),
@@ -194,17 +156,15 @@ fn follow(path: &Path) -> Result<PathBuf> {
     Err(LaunchError::step(format!("follow {}", path.display()), "too many links"))
 }
 
-/// Closes the skeleton and leaves the old root behind.
+/// Leaves the host's tree behind and closes the skeleton.
 fn finish() -> Result<()> {
-    restrict_mount(Path::new(NEW), Attributes::READ_ONLY, false).at("close the root")?;
-    umount2(OLD, MntFlags::MNT_DETACH).at("leave the old root")?;
-    chdir(NEW).at("enter the new root")?;
-    pivot_root(".", ".").at("pivot to the new root")?;
-    umount2(".", MntFlags::MNT_DETACH).at("leave the stage")?;
+    umount2(HOST, MntFlags::MNT_DETACH).at("leave the old root")?;
+    std::fs::remove_dir(HOST).at("leave the old root")?;
+    restrict_mount(Path::new("/"), Attributes::READ_ONLY).at("close the root")?;
     chdir("/").at("enter the new root")
 }
 
-fn tmpfs(target: &Path, mode: &str, size: &str) -> Result<()> {
+pub(super) fn tmpfs(target: &Path, mode: &str, size: &str) -> Result<()> {
     let options = format!("{mode},{size}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options.as_str()))
@@ -212,29 +172,35 @@ fn tmpfs(target: &Path, mode: &str, size: &str) -> Result<()> {
 }
 
 /// A folder of the skeleton, with those above it.
-fn folder(path: &Path) -> Result<()> {
-    DirBuilder::new().recursive(true).mode(0o755).create(inside(path)).at(&format!("make {}", path.display()))
+pub(super) fn folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o755).create(path).at(&format!("make {}", path.display()))
 }
 
 /// An empty file of the skeleton, for a mount to cover.
-fn file(path: &Path) -> Result<()> {
+pub(super) fn file(path: &Path) -> Result<()> {
     if let Some(parent) = path.parent() {
         folder(parent)?;
     }
-    if inside(path).exists() {
+    if path.exists() {
         return Ok(());
     }
-    File::create(inside(path)).map(drop).at(&format!("make {}", path.display()))
+    File::create(path).map(drop).at(&format!("make {}", path.display()))
 }
 
-fn inside(path: &Path) -> PathBuf {
-    under(NEW, path)
+impl Own {
+    /// True when a path that does not exist yet would come to lie on one of them.
+    fn holds(&self, path: &Path) -> bool {
+        path.ancestors().skip(1).find_map(device).is_some_and(|device| self.0.contains(&device))
+    }
 }
 
-fn outside(path: &Path) -> PathBuf {
-    under(OLD, path)
+fn device(path: &Path) -> Option<u64> {
+    path.metadata().map(|metadata| metadata.dev()).ok()
 }
 
-fn under(root: &str, path: &Path) -> PathBuf {
-    Path::new(root).join(path.strip_prefix("/").unwrap_or(path))
+pub(super) fn on_host(path: &Path) -> PathBuf {
+    Path::new(HOST).join(path.strip_prefix("/").unwrap_or(path))
 }

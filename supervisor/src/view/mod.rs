@@ -1,14 +1,16 @@
 //! What the agent sees of the file tree: a root of its own in memory, with granted paths bound into it.
 
 mod build;
+mod devices;
 mod plan;
+mod processes;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use tollgate_wire::cell::Cell;
+use tollgate_wire::cell::{Cell, Control};
 
 use crate::error::{At, LaunchError};
 pub(crate) use plan::Plan;
@@ -22,9 +24,11 @@ pub(crate) struct Handles {
 }
 
 /// Builds the tree and makes it this process's root. Nothing of the old root can be reached afterwards.
-pub(crate) fn enter(cell: &Cell) -> Result<Handles, LaunchError> {
+pub(crate) fn enter(cell: &Cell) -> Result<(Handles, Control), LaunchError> {
     let plan = Plan::of(&cell.files)?;
     build::build(&plan, cell)?;
+    let control = Control { name: "files".to_owned(), enforced: true, detail: plan.describe() };
     let folder = |path| open(Path::new(path), OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    Ok(Handles { proc_root: folder("/proc").at("open /proc")?, root: folder("/").at("open the new root")? })
+    let handles = Handles { proc_root: folder("/proc").at("open /proc")?, root: folder("/").at("open the new root")? };
+    Ok((handles, control))
 }

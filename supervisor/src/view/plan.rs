@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tollgate_wire::cell::Files;
 
-use crate::error::LaunchError;
+use crate::error::{At, LaunchError};
 
 /// The mounts of a sandbox, parents before children.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// Real host file, path inside.
     pub(crate) overlays: Vec<(PathBuf, PathBuf)>,
+    /// Granted paths that this machine does not have.
+    pub(crate) absent: Vec<PathBuf>,
 }
 
 /// How a path is bound.
@@ -30,6 +32,9 @@ pub(crate) enum Access {
 /// The sandbox has its own of these; a grant of one of them means that one.
 const PRIVATE: &[&str] = &["/proc", "/dev", "/tmp"];
 
+/// What a grant of `/` leaves out beside them: kernel settings, and the sockets of the host's daemons.
+const NOT_IN_ROOT: &[&str] = &["/sys", "/run"];
+
 impl Plan {
     /// Reads the order.
     pub(crate) fn of(files: &Files) -> Result<Self, LaunchError> {
@@ -41,13 +46,36 @@ impl Plan {
         }
         for path in &files.pinned {
             // Bound onto itself, a folder can no longer be renamed away from what lies in it.
-            plan.binds.entry(path.clone()).or_insert(Access::Write);
+            if plan.is_writable(path) {
+                plan.binds.entry(path.clone()).or_insert(Access::Write);
+            }
         }
         for (host, inside) in &files.overlays {
             let real = host.canonicalize().map_err(|e| LaunchError::step(format!("find {}", host.display()), e))?;
             plan.overlays.push((real, inside.clone()));
         }
+        // A link to a folder comes before links below it.
+        plan.links.sort();
         Ok(plan)
+    }
+
+    /// What a person should know: how much is granted, what is not there, which names lead elsewhere.
+    pub(crate) fn describe(&self) -> String {
+        let writable = self.binds.values().filter(|access| **access == Access::Write).count();
+        let mut text = format!("{} paths read-only, {writable} writable", self.binds.len() - writable);
+        let links: Vec<_> = self.links.iter().map(|(n, t)| format!("{} to {}", n.display(), t.display())).collect();
+        let absent: Vec<_> = self.absent.iter().map(|path| path.display().to_string()).collect();
+        for (what, names) in [("links", links), ("not there", absent)] {
+            if !names.is_empty() {
+                text += &format!("; {what}: {}", names.join(", "));
+            }
+        }
+        text
+    }
+
+    /// True below a grant for writing that no nearer grant takes back.
+    fn is_writable(&self, path: &Path) -> bool {
+        path.ancestors().find_map(|folder| self.binds.get(folder)) == Some(&Access::Write)
     }
 
     fn grant(&mut self, path: &Path, access: Access, required: bool) -> Result<(), LaunchError> {
@@ -67,10 +95,13 @@ impl Plan {
                 return Err(LaunchError::step(reason, error));
             }
             // A policy may name what only some machines have.
-            Err(_) => return Ok(()),
+            Err(_) => {
+                self.absent.push(path.to_owned());
+                return Ok(());
+            }
         };
-        if access == Access::Write && real == Path::new("/") {
-            return Err(LaunchError::BadOrder("the whole file tree cannot be granted for writing".to_owned()));
+        if real == Path::new("/") {
+            return self.grant_root(access, required);
         }
         if is_private(&real) {
             return Ok(());
@@ -80,6 +111,23 @@ impl Plan {
         }
         let known = self.binds.entry(real).or_insert(access);
         *known = access.max(*known);
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// The root is the sandbox's own, so a grant of `/` means what lies in it.
+    fn grant_root(&mut self, access: Access, required: bool) -> Result<(), LaunchError> {
+        if access == Access::Write {
+            return Err(LaunchError::BadOrder("the whole file tree cannot be granted for writing".to_owned()));
+        }
+        let entries = std::fs::read_dir("/").at("list /")?;
+        for entry in entries {
+            let path = entry.at("list /")?.path();
+            if !NOT_IN_ROOT.iter().any(|out| path == Path::new(out)) {
+                self.grant(&path, access, required)?;
+            }
+        }
         Ok(())
     }
 }
@@ -118,7 +166,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_left_out() {
-        assert_eq!(plan(&["/does/not/exist"], &[]).expect("a plan"), Plan::default());
+    fn what_is_missing_is_left_out_and_said() {
+        let plan = plan(&["/does/not/exist"], &[]).expect("a plan");
+        assert!(plan.binds.is_empty() && plan.links.is_empty());
+        assert_eq!(plan.describe(), "0 paths read-only, 0 writable; not there: /does/not/exist");
+    }
+
+    #[test]
+    fn the_root_is_its_contents_without_the_hosts_own() {
+        let plan = plan(&["/"], &[]).expect("a plan");
+        assert!(plan.binds.contains_key(Path::new("/usr")));
+        for out in ["/", "/proc", "/dev", "/tmp", "/sys", "/run"] {
+            assert!(!plan.binds.contains_key(Path::new(out)), "{out}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_writable_is_pinned() {
+        let paths = |texts: &[&str]| texts.iter().map(PathBuf::from).collect();
+        let files = Files { read_write: paths(&["/usr/lib"]), read_only: paths(&["/etc"]), ..Files::default() };
+        let plan = Plan::of(&Files { pinned: paths(&["/usr/lib/x", "/etc/x", "/root"]), ..files }).expect("a plan");
+        let bound: Vec<_> = plan.binds.keys().map(|path| path.display().to_string()).collect();
+        assert_eq!(bound, ["/etc", "/usr/lib", "/usr/lib/x"]);
     }
 }
