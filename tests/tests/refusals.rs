@@ -203,3 +203,32 @@ fn c13_headers_of_the_hop_and_forged_origins_stay_here() {
     }
     assert_eq!(arrived.header("x-kept"), Some("1"));
 }
+
+/// A process that hides its descriptors shares a connection with a permitted program and then uses it.
+#[test]
+fn l10_a_hidden_holder_makes_the_caller_unknown() {
+    let bench = Bench::new(POLICY.replace("/usr/bin/curl", "/usr/bin/python3*").as_str());
+    let script = r#"
+cp /bin/sleep hidden; chmod 0111 hidden
+python3 -c '
+import os, socket, subprocess
+s = socket.create_connection(("127.0.0.1", 3128))
+subprocess.Popen(["./hidden", "20"], pass_fds=[s.fileno()])
+while b"hidden" not in open("/proc/%d/comm" % (os.getpid() + 1), "rb").read(): pass
+s.send(b"CONNECT api.test:443 HTTP/1.1\r\nHost: api.test:443\r\n\r\n")
+print(s.recv(4096).split()[1].decode())'
+"#;
+    let finished = bench.shell(&[], script);
+    assert_eq!(finished.stdout, "403\n", "{finished:?}");
+}
+
+/// The gate's own listeners are no destination.
+#[test]
+fn g4_the_capture_port_leads_nowhere() {
+    let bench = Bench::new(POLICY);
+    let script = "curl -sS --noproxy '*' http://127.0.0.1:15001/; curl -sS --noproxy '*' 'http://[::1]:15001/'; \
+                  curl -sS -x http://127.0.0.1:3128 http://127.0.0.1:3128/ -o /dev/null -w '%{http_code}'";
+    let finished = bench.shell(&[], script);
+    assert_eq!(finished.stdout, "400", "a proxy is not asked for its own pages: {finished:?}");
+    assert_eq!(bench.events("connection").iter().filter(|r| r["decision"] == "denied").count(), 3);
+}

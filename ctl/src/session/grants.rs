@@ -155,11 +155,12 @@ fn executable(command: &str, workdir: &Path) -> Vec<PathBuf> {
 fn overlays(folder: &SandboxFolder) -> Vec<(PathBuf, PathBuf)> {
     let ca = folder.path.join("ca");
     let bundle = ca.join("ca-bundle.pem");
-    let mut overlays = vec![
-        (ca.join("ca.pem"), PathBuf::from(CA_INSIDE)),
-        (bundle.clone(), PathBuf::from(BUNDLE_INSIDE)),
-        (ca.join("resolv.conf"), PathBuf::from("/etc/resolv.conf")),
-    ];
+    let mut overlays =
+        vec![(ca.join("ca.pem"), PathBuf::from(CA_INSIDE)), (bundle.clone(), PathBuf::from(BUNDLE_INSIDE))];
+    // Laid over what is there: a bound folder takes no new file.
+    if Path::new("/etc/resolv.conf").symlink_metadata().is_ok() {
+        overlays.push((ca.join("resolv.conf"), PathBuf::from("/etc/resolv.conf")));
+    }
     let stores = SYSTEM_BUNDLES.iter().map(PathBuf::from).filter(|path| path.is_file());
     overlays.extend(stores.map(|path| (bundle.clone(), path)));
     overlays

@@ -56,7 +56,7 @@ impl Identifier {
             }
         }
         // A process that let go of the socket or ended while it was being read proves nothing about it.
-        if !holders.iter().any(|process| process.holds(inode)) {
+        if !holders.iter().any(|process| process.holds(inode) == Ok(true)) {
             return Err(Unidentified::Gone);
         }
         Ok(first)

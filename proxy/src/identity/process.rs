@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 use tollgate_model::Unidentified;
@@ -37,12 +38,14 @@ impl Processes {
 
     /// Every process that has the socket open.
     pub(super) fn holders(&self, inode: u64) -> Result<Vec<Process>, Unidentified> {
-        let holders: Vec<_> = numbers(&self.root)?
-            .into_iter()
-            .filter(|pid| *pid != INIT)
-            .filter_map(|pid| self.open(pid).ok())
-            .filter(|process| process.holds(inode))
-            .collect();
+        let mut holders = Vec::new();
+        for pid in numbers(&self.root)?.into_iter().filter(|pid| *pid != INIT) {
+            match self.open(pid) {
+                Ok(process) if process.holds(inode)? => holders.push(process),
+                Ok(_) | Err(Unidentified::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
         if holders.is_empty() { Err(Unidentified::Gone) } else { Ok(holders) }
     }
 
@@ -63,8 +66,11 @@ impl Processes {
 
     fn open(&self, pid: u32) -> Result<Process, Unidentified> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder =
-            openat(&self.root, pid.to_string().as_str(), flags, Mode::empty()).map_err(|_| Unidentified::Gone)?;
+        let folder = openat(&self.root, pid.to_string().as_str(), flags, Mode::empty());
+        let folder = folder.map_err(|error| match error {
+            Errno::ENOENT | Errno::ESRCH => Unidentified::Gone,
+            _ => Unidentified::Unreadable,
+        })?;
         Ok(Process { folder, pid })
     }
 }
@@ -75,14 +81,26 @@ impl Process {
     }
 
     /// True when one of its descriptors is the socket.
-    pub(super) fn holds(&self, inode: u64) -> bool {
+    ///
+    /// A process that hides its descriptors (it runs a file that its user may not read) may hold any socket, so it makes
+    /// every caller unknown: otherwise it could use a connection in the name of a program that shares it.
+    pub(super) fn holds(&self, inode: u64) -> Result<bool, Unidentified> {
         let wanted = format!("socket:[{inode}]");
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let Ok(descriptors) = openat(&self.folder, "fd", flags, Mode::empty()) else { return false };
-        numbers(&descriptors).unwrap_or_default().iter().any(|number| {
+        let descriptors = match openat(&self.folder, "fd", flags, Mode::empty()) {
+            Ok(descriptors) => descriptors,
+            Err(Errno::ENOENT | Errno::ESRCH) => return Ok(false),
+            Err(_) => return Err(Unidentified::Unreadable),
+        };
+        let leads_there = |number: &u32| {
             readlinkat(&descriptors, number.to_string().as_str())
                 .is_ok_and(|target| target.as_bytes() == wanted.as_bytes())
-        })
+        };
+        match numbers(&descriptors) {
+            Ok(numbers) => Ok(numbers.iter().any(leads_there)),
+            // It ended while it was being listed.
+            Err(_) => Ok(false),
+        }
     }
 
     /// The path of its executable as the sandbox sees it.
