@@ -1,3 +1,13 @@
-//! Benchmarks of the parts that every request passes, with Criterion. `cargo bench` runs them; `cargo bench -- --quick`
-//! runs them briefly.
+//! What benchmarks and load tests have in common: policies of a given size, and requests to ask them.
+//!
+//! Deliberately no measuring here: `benches/` holds that. `cargo bench` runs all of it, with Criterion; `cargo bench --
+//! --quick` runs it briefly.
+//!
+//! ```
+//! let policy = tollgate_benches::policies::deep(10);
+//! assert!(tollgate_benches::asks::Asker::new("host-0.example.com", "/v1/accounts/9/items").is_allowed(&policy));
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod asks;
+pub mod policies;

@@ -31,6 +31,7 @@ pub mod cases;
 mod compile;
 mod decide;
 pub mod diagnostic;
+pub mod diff;
 pub mod document;
 pub mod explain;
 mod facts;

@@ -14,6 +14,7 @@ mod decode;
 mod dialects;
 mod endpoint;
 mod extension;
+mod header;
 mod rule;
 mod validate;
 
@@ -154,7 +155,7 @@ pub enum OnError {
 /// # Errors
 /// Every mistake at once, in the order of the text.
 pub fn read(text: &str) -> Result<Document, Diagnostics> {
-    complete(&yaml::read(text)?, Diagnostics::default())
+    complete(&yaml::read(&header::without(text))?, Diagnostics::default())
 }
 
 /// Decodes and validates a tree, adding to what was found on the way to it.

@@ -35,7 +35,8 @@ pub(super) fn misses(document: &Document, question: &Question) -> Vec<NearMiss> 
         for endpoint in &entry.endpoints {
             let misses = misses_of(entry, endpoint, question, &authority);
             let near = (1..=NEAR).contains(&misses.len());
-            if near && (endpoint_covers(endpoint, &authority) || misses.len() == 1) {
+            let neighbour = || misses.len() == 1 && is_neighbour(endpoint, &authority);
+            if near && (endpoint_covers(endpoint, &authority) || neighbour()) {
                 let (policy, endpoint_text) = (key.to_string(), endpoint.describe());
                 all.push(NearMiss { policy, endpoint: endpoint_text, line: endpoint.at.line, misses });
             }
@@ -49,6 +50,13 @@ pub(super) fn misses(document: &Document, question: &Question) -> Vec<NearMiss> 
 /// True where the host is covered, whatever the port.
 pub(super) fn endpoint_covers(endpoint: &Endpoint, authority: &Authority) -> bool {
     endpoint.host.as_ref().is_none_or(|host| host.matches(&authority.host))
+}
+
+/// True where the host lies in the same registered domain as the pattern, as far as two labels can tell.
+fn is_neighbour(endpoint: &Endpoint, authority: &Authority) -> bool {
+    let tail = |name: &str| name.rsplit('.').take(2).map(str::to_ascii_lowercase).collect::<Vec<_>>();
+    let host = authority.host.to_string();
+    endpoint.host.as_ref().is_some_and(|pattern| tail(pattern.as_str()) == tail(&host))
 }
 
 /// True where the entry names the asking program.

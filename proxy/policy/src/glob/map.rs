@@ -1,7 +1,8 @@
 //! Many path globs at once.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
+
+use foldhash::HashMap;
 
 use super::trie::{Trie, each};
 use super::{PathGlob, Segment};
@@ -12,13 +13,16 @@ pub(crate) struct GlobMap<T> {
     /// Patterns without anything special, by their whole text.
     exact: HashMap<Box<str>, Vec<T>>,
     /// `/**`, the most frequent pattern of all.
-    rooted: Vec<T>,
-    others: Trie<T>,
+    everything: Vec<T>,
+    /// Patterns that begin with a slash, without it.
+    rooted: Trie<T>,
+    /// Patterns that begin with `**` or another wildcard.
+    floating: Trie<T>,
 }
 
 impl<T> Default for GlobMap<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), rooted: Vec::new(), others: Trie::default() }
+        Self { exact: HashMap::default(), everything: Vec::new(), rooted: Trie::default(), floating: Trie::default() }
     }
 }
 
@@ -31,15 +35,16 @@ impl<T: Copy> GlobMap<T> {
         }
         for segments in glob.alternatives() {
             match &**segments {
-                [Segment::Literal(root), Segment::Deep] if root.is_empty() => self.rooted.push(value),
-                segments => self.others.insert(segments, value),
+                [Segment::Literal(root), Segment::Deep] if root.is_empty() => self.everything.push(value),
+                [Segment::Literal(root), below @ ..] if root.is_empty() => self.rooted.insert(below, value),
+                segments => self.floating.insert(segments, value),
             }
         }
     }
 
     /// Adds a value for every path that begins with a slash.
     pub(crate) fn insert_any(&mut self, value: T) {
-        self.rooted.push(value);
+        self.everything.push(value);
     }
 
     /// True where any pattern matches.
@@ -52,9 +57,10 @@ impl<T: Copy> GlobMap<T> {
         if let Some(values) = self.exact.get(path) {
             each(values, &mut see)?;
         }
-        if path.starts_with('/') {
-            each(&self.rooted, &mut see)?;
+        if let Some(below) = path.strip_prefix('/') {
+            each(&self.everything, &mut see)?;
+            self.rooted.visit(below.split('/'), &mut see)?;
         }
-        self.others.visit(path.split('/'), &mut see)
+        self.floating.visit(path.split('/'), &mut see)
     }
 }

@@ -4,9 +4,9 @@
 //! segments are hashed, segments with wildcards are found by the text they begin with. Nothing is allocated unless more
 //! than [`INLINE`] nodes are possible at once.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use super::{Piece, Segment};
@@ -24,7 +24,8 @@ struct Node<T> {
     any: Option<u32>,
     /// A `**` with more behind it: takes any number of segments.
     deep: Option<u32>,
-    pieces: Pieces,
+    /// Boxed, since few nodes have any and all are looked through.
+    pieces: Option<Box<Pieces>>,
     /// Values of patterns that end here.
     here: Vec<T>,
     /// Values of patterns that end in `**` below this node: any further segment will do.
@@ -43,7 +44,7 @@ struct Pieces {
 type ByPrefix = HashMap<Box<str>, Vec<(Piece, u32)>>;
 
 /// Nodes that are possible at once before a lookup has to allocate.
-const INLINE: usize = 16;
+const INLINE: usize = 8;
 
 type Possible = SmallVec<[u32; INLINE]>;
 
@@ -58,10 +59,10 @@ impl<T> Default for Trie<T> {
 impl<T> Default for Node<T> {
     fn default() -> Self {
         Self {
-            literal: HashMap::new(),
+            literal: HashMap::default(),
             any: None,
             deep: None,
-            pieces: Pieces::default(),
+            pieces: None,
             here: Vec::new(),
             below: Vec::new(),
             repeats: false,
@@ -97,25 +98,25 @@ impl<T: Copy> Trie<T> {
         if self.nodes.is_empty() {
             return ControlFlow::Continue(());
         }
-        let mut possible = Possible::new();
+        let (mut possible, mut next) = (Possible::new(), Possible::new());
         self.enter(ROOT, &mut possible);
         for segment in segments {
-            let mut next = Possible::new();
             for &id in &possible {
-                each(&self.nodes[id as usize].below, see)?;
-                self.step(id, segment, &mut next);
+                let node = &self.nodes[id as usize];
+                each(&node.below, see)?;
+                self.step(id, node, segment, &mut next);
             }
             if next.is_empty() {
                 return ControlFlow::Continue(());
             }
-            possible = next;
+            std::mem::swap(&mut possible, &mut next);
+            next.clear();
         }
         possible.iter().try_for_each(|&id| each(&self.nodes[id as usize].here, see))
     }
 
     /// Follows every edge that takes this segment.
-    fn step(&self, id: u32, segment: &str, next: &mut Possible) {
-        let node = &self.nodes[id as usize];
+    fn step(&self, id: u32, node: &Node<T>, segment: &str, next: &mut Possible) {
         if node.repeats && !next.contains(&id) {
             next.push(id);
         }
@@ -125,7 +126,9 @@ impl<T: Copy> Trie<T> {
         if let Some(child) = node.any {
             self.enter(child, next);
         }
-        node.pieces.visit(segment, |child| self.enter(child, next));
+        if let Some(pieces) = &node.pieces {
+            pieces.visit(segment, |child| self.enter(child, next));
+        }
     }
 
     /// Makes a node possible, with the `**` below it, which may take nothing at all.
@@ -145,7 +148,7 @@ impl<T: Copy> Trie<T> {
             Segment::Literal(text) => *node.literal.entry(text.clone()).or_insert(fresh),
             Segment::Any => *node.any.get_or_insert(fresh),
             Segment::Deep => *node.deep.get_or_insert(fresh),
-            Segment::Piece(piece, text) => node.pieces.child(piece, text, fresh),
+            Segment::Piece(piece, text) => node.pieces.get_or_insert_default().child(piece, text, fresh),
         };
         if child == fresh {
             self.nodes.push(Node { repeats: *segment == Segment::Deep, ..Node::default() });
@@ -164,7 +167,7 @@ impl Pieces {
         let slot = match self.by_prefix.iter().position(|(len, _)| *len == prefix.len()) {
             Some(slot) => slot,
             None => {
-                self.by_prefix.push((prefix.len(), HashMap::new()));
+                self.by_prefix.push((prefix.len(), HashMap::default()));
                 self.by_prefix.len() - 1
             }
         };

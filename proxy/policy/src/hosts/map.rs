@@ -1,8 +1,8 @@
 //! Many host patterns at once: exact hosts by hash, wildcards by a trie over labels from the last to the first.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use foldhash::HashMap;
 use tollgate_model::Host;
 
 use super::HostPattern;
@@ -18,7 +18,7 @@ pub(crate) struct HostMap<T> {
 
 impl<T> Default for HostMap<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcards: Trie::default() }
+        Self { exact: HashMap::default(), wildcards: Trie::default() }
     }
 }
 

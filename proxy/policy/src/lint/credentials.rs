@@ -34,7 +34,7 @@ fn interpreter_of(entry: &Entry) -> Option<String> {
 fn runs(path: &PathGlob, name: &str) -> bool {
     let file = path.as_str().rsplit('/').next().unwrap_or_default();
     let plain = file.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '*' | '.'));
-    plain == name || plain == "" || PathGlob::parse(file).is_ok_and(|glob| glob.matches(name))
+    plain == name || plain.is_empty() || PathGlob::parse(file).is_ok_and(|glob| glob.matches(name))
 }
 
 fn bound<'d>(document: &'d Document, endpoint: &'d Endpoint) -> Vec<&'d str> {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tollgate_policy::Severity;
+use tollgate_policy::document::import;
 use tollgate_policy::glob::{PathGlob, TextGlob};
 use tollgate_policy::hosts::HostPattern;
 
@@ -72,4 +74,99 @@ fn globs_match_as_measured() {
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(dots, DOTS);
+}
+
+/// Every document of the corpus: it loads in this dialect, or it is refused for this reason.
+const DOCUMENTS: &[(&str, &str)] = &[
+    ("nemoclaw/head/blueprint.yaml", "63:13: the endpoint allows nothing"),
+    ("nemoclaw/head/policies/presets/discord.yaml", "Preset"),
+    ("nemoclaw/head/policies/presets/docker.yaml", "Preset"),
+    ("nemoclaw/head/policies/presets/huggingface.yaml", "Preset"),
+    ("nemoclaw/head/policies/presets/jira.yaml", "Preset"),
+    ("nemoclaw/head/policies/presets/outlook.yaml", "Preset"),
+    ("nemoclaw/head/policies/presets/slack.yaml", "Preset"),
+    ("nemoclaw/head/policies/presets/telegram.yaml", "Preset"),
+    ("openshell/crates/openshell-prover/registry/apis/github.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/claude.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/curl.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/gh.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/git.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/nc.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/node.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/python3.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/ssh.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/registry/binaries/wget.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/testdata/accepted-risks.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/testdata/credentials.yaml", "4:1: this is not a policy"),
+    ("openshell/crates/openshell-prover/testdata/empty-policy.yaml", "Schema"),
+    ("openshell/crates/openshell-prover/testdata/policy.yaml", "Schema"),
+    ("openshell/crates/openshell-supervisor-network/testdata/sandbox-policy.yaml", "Schema"),
+    ("openshell/e2e/mcp-conformance/policy-template.yaml", "37:1: not readable as YAML"),
+    ("openshell/e2e/policy-advisor/policy.template.yaml", "Schema"),
+    ("openshell/examples/agent-driven-policy-management/policy.template.yaml", "Schema"),
+    ("openshell/examples/governance-interceptor/policy.yaml", "Schema"),
+    ("openshell/examples/governance-interceptor/profiles/github.yaml", "ProviderProfile"),
+    ("openshell/examples/governance-interceptor/profiles/slack.yaml", "ProviderProfile"),
+    ("openshell/examples/local-inference/routes.yaml", "13:1: this is not a policy"),
+    ("openshell/examples/multi-agent-notepad/policy.template.yaml", "Schema"),
+    ("openshell/examples/policy-advisor/sandbox-policy.yaml", "Schema"),
+    ("openshell/examples/sandbox-policy-quickstart/policy.yaml", "Schema"),
+    ("openshell/examples/spiffe-token-grant-demo/provider-profile.yaml", "34:10: unknown value `none` for `tls`"),
+    ("openshell/examples/supervisor-middleware-content-guard/policy.yaml", "Schema"),
+    ("openshell/examples/transparent-tcp-redis/policy.yaml", "Schema"),
+    ("openshell/providers/aws-bedrock.yaml", "ProviderProfile"),
+    // `s3.s3.amazonaws.com` would be signed for two regions.
+    (
+        "openshell/providers/aws-s3.yaml",
+        "92:5: network policies 'aws-s3' endpoint[0] (*.s3.amazonaws.com:443) and 'aws-s3' endpoint[3] (s3.*.amazonaws.com:443) overlap",
+    ),
+    ("openshell/providers/aws.yaml", "ProviderProfile"),
+    ("openshell/providers/claude-code.yaml", "ProviderProfile"),
+    ("openshell/providers/codex.yaml", "ProviderProfile"),
+    ("openshell/providers/copilot.yaml", "ProviderProfile"),
+    ("openshell/providers/cursor.yaml", "ProviderProfile"),
+    ("openshell/providers/deepinfra.yaml", "ProviderProfile"),
+    ("openshell/providers/github.yaml", "ProviderProfile"),
+    ("openshell/providers/google-cloud.yaml", "ProviderProfile"),
+    ("openshell/providers/google-vertex-ai.yaml", "ProviderProfile"),
+    ("openshell/providers/nvidia.yaml", "ProviderProfile"),
+    ("openshell/scripts/agents/gator/policy.yaml", "Schema"),
+    ("openshell/scripts/agents/gator/providers/codex-gator.yaml", "ProviderProfile"),
+    ("openshell/scripts/agents/gator/providers/github-gator.yaml", "ProviderProfile"),
+];
+
+#[test]
+fn every_document_loads_or_is_refused_for_a_reason() {
+    for (name, expected) in DOCUMENTS {
+        match import(&read(name)) {
+            Ok(imported) => {
+                assert_eq!(&format!("{:?}", imported.dialect), expected, "{name}");
+                // What loads can be shown, and what is shown loads as the same.
+                let canonical = imported.document.canonical();
+                let again = import(&canonical).unwrap_or_else(|found| panic!("{name}: {found}\n{canonical}"));
+                assert_eq!(again.document.canonical(), canonical, "{name}");
+            }
+            Err(found) => {
+                let errors: Vec<String> =
+                    found.iter().filter(|d| d.severity == Severity::Error).map(ToString::to_string).collect();
+                assert!(errors[0].starts_with(expected), "{name}: {errors:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_document_of_the_corpus_is_forgotten() {
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")];
+    let mut count = 0;
+    while let Some(folder) = open.pop() {
+        for item in std::fs::read_dir(&folder).expect("a folder") {
+            let path = item.expect("an item").path();
+            match path.is_dir() {
+                true => open.push(path),
+                false => count += usize::from(path.extension().is_some_and(|extension| extension == "yaml")),
+            }
+        }
+    }
+    assert_eq!(count, DOCUMENTS.len());
 }

@@ -7,6 +7,7 @@ mod ask;
 mod canonical;
 mod connections;
 mod corpus;
+mod documents;
 mod operations;
 mod overlap;
 mod requests;

@@ -4,7 +4,7 @@ use super::{endpoint, extension};
 use crate::document::{Binary, Entry};
 use crate::glob::PathGlob;
 use crate::yaml::reader::Reader;
-use crate::yaml::{Key, Node};
+use crate::yaml::{Key, Node, Value};
 
 /// Keys that are derived from providers; authors may not use them.
 const DERIVED_PREFIX: &str = "_provider_";
@@ -19,7 +19,8 @@ pub(super) fn entry(reader: &mut Reader, key: &Key, node: &Node) -> Option<Entry
     };
     let binaries = fields.get("binaries").map(|node| reader.each(node, "`binaries`", binary));
     let when = fields.get("x-tollgate").and_then(|node| extension::circumstances(reader, node));
-    if endpoints.is_empty() && fields.get("endpoints").is_none_or(|node| !reader.list(node, "`endpoints`").is_empty()) {
+    let none = fields.get("endpoints").is_none_or(|node| node.value == Value::List(Vec::new()));
+    if none {
         reader.warning(key.at, "the entry has no endpoints").hint("it allows nothing");
     }
     Some(Entry { at: key.at, name: name.unwrap_or(&key.text).into(), endpoints, binaries, when })
@@ -36,7 +37,7 @@ fn check_key(reader: &mut Reader, key: &Key) {
 }
 
 fn binary(reader: &mut Reader, node: &Node) -> Option<Binary> {
-    if let crate::yaml::Value::Text(text) = &node.value {
+    if let Value::Text(text) = &node.value {
         reader.error(node.at, "a program is a map with `path`").hint(format!("write `- path: {text}`"));
         return None;
     }

@@ -18,7 +18,7 @@ mod sections;
 mod sketch;
 mod tree;
 
-use super::{Document, Report, complete};
+use super::{Document, Report, complete, header};
 use crate::diagnostic::{Diagnostic, Diagnostics, Position};
 use crate::yaml::{self, Node, Value};
 
@@ -70,7 +70,7 @@ struct Translated {
 /// # Errors
 /// Every mistake at once, in the order of the text.
 pub fn import(text: &str) -> Result<Imported, Diagnostics> {
-    let tree = yaml::read(text)?;
+    let tree = yaml::read(&header::without(text))?;
     let dialect = detect(&tree)?;
     let mut found = Diagnostics::default();
     let translated = match dialect {

@@ -1,188 +1,158 @@
 //! Overlapping endpoints must agree on how to read traffic; what they allow may differ.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
-use tollgate_model::Port;
+use tollgate_model::{Host, Port};
 
 use super::Report;
+use super::reading::Reading;
 use crate::diagnostic::{Diagnostics, Position};
-use crate::document::{Cidr, CredentialSigning, Document, Endpoint, Enforcement, Entry, Protocol, Tls};
-use crate::hosts::HostPattern;
+use crate::document::{Document, Endpoint, Entry};
+use crate::hosts::{HostMap, HostPattern};
 
 /// Pairs that are compared at most; a document that needs more is refused rather than half checked.
-const MAX_PAIRS: usize = 4_000_000;
+const MAX_PAIRS: usize = 1_000_000;
 
 /// Messages about ambiguity; a document with more has one cause.
 const MAX_REPORTS: usize = 50;
 
 pub(super) fn ambiguity(document: &Document, found: &mut Diagnostics) {
-    let readings = distinct(document);
-    let mut pairs = 0;
-    let mut reports = 0;
-    for bucket in buckets(&readings).values() {
-        pairs += bucket.len() * bucket.len() / 2;
-        if pairs > MAX_PAIRS {
-            found.error(Position { line: 1, column: 1 }, "too many endpoints overlap to compare them all");
+    let mut classes: BTreeMap<Reading, usize> = BTreeMap::new();
+    let endpoints = distinct(document, &mut classes);
+    let readings: BTreeMap<usize, &Reading> = classes.iter().map(|(reading, class)| (*class, reading)).collect();
+    let mut compared = Compared { readings, pairs: 0, reports: 0, found };
+    for group in groups(&endpoints) {
+        if compared.group(&endpoints, &group).is_break() {
             return;
-        }
-        for (index, a) in bucket.iter().enumerate() {
-            for b in &bucket[index + 1..] {
-                let (a, b) = (&readings[*a], &readings[*b]);
-                if reports < MAX_REPORTS && compare(a, b, found) {
-                    reports += 1;
-                }
-            }
         }
     }
 }
 
-/// Endpoints that say the same about reading, told once.
-struct Reading<'d> {
+/// Endpoints that say the same about the same destination, told once.
+struct Told<'d> {
     entry: &'d Entry,
     index: usize,
     endpoint: &'d Endpoint,
+    ports: BTreeSet<Port>,
+    /// Equal numbers read traffic alike.
+    class: usize,
 }
 
-fn distinct(document: &Document) -> Vec<Reading<'_>> {
+fn distinct<'d>(document: &'d Document, classes: &mut BTreeMap<Reading, usize>) -> Vec<Told<'d>> {
     let mut seen = BTreeSet::new();
-    let mut readings = Vec::new();
+    let mut told = Vec::new();
     for entry in document.network_policies.values() {
         for (index, endpoint) in entry.endpoints.iter().enumerate() {
+            let next = classes.len();
+            let class = *classes.entry(Reading::of(endpoint)).or_insert(next);
             let host = endpoint.host.as_ref().map(|host| host.as_str().to_lowercase());
             let path = endpoint.path.as_ref().map(|path| path.as_str());
             let ports: BTreeSet<Port> = endpoint.ports.iter().copied().collect();
-            if seen.insert((host, path, ports, format!("{:?}", facts(endpoint)))) {
-                readings.push(Reading { entry, index, endpoint });
+            if seen.insert((host, path, ports.clone(), class)) {
+                told.push(Told { entry, index, endpoint, ports, class });
             }
         }
     }
-    readings
+    told
 }
 
-/// Indices of readings that may overlap: by the last two labels, which every wildcard has plain. Readings without a host
-/// overlap with all.
-fn buckets(readings: &[Reading<'_>]) -> BTreeMap<String, Vec<usize>> {
-    let mut buckets: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let mut hostless = Vec::new();
-    for (index, reading) in readings.iter().enumerate() {
-        match &reading.endpoint.host {
-            Some(host) => buckets.entry(tail(host)).or_default().push(index),
-            None => hostless.push(index),
+/// Endpoints whose hosts may overlap, in groups such that each overlapping pair is in one: each exact host with the
+/// wildcards that cover it, wildcards with equal ends, and all together where an endpoint names no host.
+fn groups(endpoints: &[Told<'_>]) -> Vec<Vec<usize>> {
+    let mut wildcards = HostMap::default();
+    let mut exact: BTreeMap<&Host, Vec<usize>> = BTreeMap::new();
+    let mut ends: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, told) in endpoints.iter().enumerate() {
+        let Some(pattern) = &told.endpoint.host else { return vec![(0..endpoints.len()).collect()] };
+        match pattern.exact() {
+            Some(host) => exact.entry(host).or_default().push(index),
+            None => {
+                wildcards.insert(pattern, index);
+                ends.entry(plain_end(pattern)).or_default().push(index);
+            }
         }
     }
-    if !hostless.is_empty() {
-        buckets.values_mut().for_each(|bucket| bucket.extend(&hostless));
-        buckets.insert(String::new(), hostless);
+    for (host, group) in &mut exact {
+        let _ = wildcards.visit(host, |index| {
+            group.push(index);
+            ControlFlow::<()>::Continue(())
+        });
     }
-    buckets
+    exact.into_values().chain(ends.into_values()).collect()
 }
 
-fn tail(host: &HostPattern) -> String {
-    let text = host.exact().map_or_else(|| host.as_str().to_lowercase(), ToString::to_string);
-    let labels: Vec<&str> = text.trim_end_matches('.').rsplit('.').take(2).collect();
-    labels.join(".")
+/// The last two labels, which every wildcard has plain.
+fn plain_end(wildcard: &HostPattern) -> String {
+    let text = wildcard.as_str().trim_end_matches('.').to_lowercase();
+    text.rsplit('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// Reports how two endpoints disagree, if they overlap and do.
-fn compare(a: &Reading<'_>, b: &Reading<'_>, found: &mut Diagnostics) -> bool {
-    let Some(ports) = shared_ports(a.endpoint, b.endpoint) else { return false };
-    let overlap = match (&a.endpoint.host, &b.endpoint.host) {
-        (Some(a), Some(b)) => a.overlaps(b),
-        (None, _) | (_, None) => true,
-    };
-    if !overlap {
-        return false;
-    }
-    let (left, right) = (facts(a.endpoint), facts(b.endpoint));
-    let same_scope = left.is_read && right.is_read && same_scope(a.endpoint, b.endpoint);
-    let mut different: Vec<String> = Vec::new();
-    for (x, y) in left.connection.iter().zip(&right.connection) {
-        note(x, y, &mut different);
-    }
-    if same_scope {
-        left.requests.iter().zip(&right.requests).for_each(|(x, y)| note(x, y, &mut different));
-    }
-    if different.is_empty() {
-        return false;
-    }
-    let message = format!(
-        "network policies {} and {} overlap on port(s) {ports} with conflicting metadata: {}",
-        name(a),
-        name(b),
-        different.join("; ")
-    );
-    found.error_with(
-        b.endpoint.at.max(a.endpoint.at),
-        message,
-        "make them agree, or keep their hosts, ports or paths apart",
-    );
-    true
+struct Compared<'d> {
+    readings: BTreeMap<usize, &'d Reading>,
+    pairs: usize,
+    reports: usize,
+    found: &'d mut Diagnostics,
 }
 
-fn name(reading: &Reading<'_>) -> String {
-    format!("'{}' endpoint[{}] ({})", reading.entry.name, reading.index, reading.endpoint.describe())
-}
+impl Compared<'_> {
+    /// Compares endpoints of different classes; those of one class agree whatever they overlap.
+    fn group(&mut self, endpoints: &[Told<'_>], group: &[usize]) -> ControlFlow<()> {
+        let mut by_class: BTreeMap<usize, Vec<&Told<'_>>> = BTreeMap::new();
+        for index in group {
+            by_class.entry(endpoints[*index].class).or_default().push(&endpoints[*index]);
+        }
+        let classes: Vec<Vec<&Told<'_>>> = by_class.into_values().collect();
+        for (index, some) in classes.iter().enumerate() {
+            for others in &classes[index + 1..] {
+                self.pairs += some.len() * others.len();
+                if self.pairs > MAX_PAIRS {
+                    let start = Position { line: 1, column: 1 };
+                    self.found.error(start, "too many endpoints overlap and read traffic differently");
+                    return ControlFlow::Break(());
+                }
+                some.iter().for_each(|a| others.iter().for_each(|b| self.pair(a, b)));
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
-fn note(a: &(&'static str, String), b: &(&'static str, String), different: &mut Vec<String>) {
-    if a.1 != b.1 {
-        different.push(format!("{}={} vs {}", a.0, a.1, b.1));
+    fn pair(&mut self, a: &Told<'_>, b: &Told<'_>) {
+        let ports: Vec<String> = a.ports.intersection(&b.ports).map(Port::to_string).collect();
+        let hosts = match (&a.endpoint.host, &b.endpoint.host) {
+            (Some(a), Some(b)) => a.overlaps(b),
+            (None, _) | (_, None) => true,
+        };
+        if ports.is_empty() || !hosts || self.reports >= MAX_REPORTS {
+            return;
+        }
+        let scope = same_scope(a.endpoint, b.endpoint);
+        let different = self.readings[&a.class].differences(self.readings[&b.class], scope);
+        if different.is_empty() {
+            return;
+        }
+        self.reports += 1;
+        let message = format!(
+            "network policies {} and {} overlap on port(s) {} with conflicting metadata: {}",
+            name(a),
+            name(b),
+            ports.join(", "),
+            different.join("; ")
+        );
+        let hint = "make them agree, or keep their hosts, ports or paths apart";
+        self.found.error_with(b.endpoint.at.max(a.endpoint.at), message, hint);
     }
 }
 
-fn shared_ports(a: &Endpoint, b: &Endpoint) -> Option<String> {
-    let a: BTreeSet<Port> = a.ports.iter().copied().collect();
-    let shared: Vec<String> = b.ports.iter().filter(|port| a.contains(port)).map(Port::to_string).collect();
-    (!shared.is_empty()).then(|| shared.join(", "))
+fn name(told: &Told<'_>) -> String {
+    format!("'{}' endpoint[{}] ({})", told.entry.name, told.index, told.endpoint.describe())
 }
 
 /// Equally specific paths that may meet; a more specific path decides alone, so it may differ.
 fn same_scope(a: &Endpoint, b: &Endpoint) -> bool {
-    let specificity = |endpoint: &Endpoint| endpoint.path.as_ref().map_or(0, |path| path.specificity());
     match (&a.path, &b.path) {
-        _ if a.path == b.path => true,
-        (Some(x), Some(y)) => specificity(a) == specificity(b) && x.overlaps(y),
-        (None, Some(other)) | (Some(other), None) => other.is_any(),
         (None, None) => true,
+        (None, Some(other)) | (Some(other), None) => other.is_any(),
+        (Some(a), Some(b)) => a.specificity() == b.specificity() && a.overlaps(b),
     }
-}
-
-/// What must agree: about the connection always, about requests where both speak for the same paths.
-#[derive(Debug)]
-struct Facts {
-    is_read: bool,
-    connection: Vec<(&'static str, String)>,
-    requests: Vec<(&'static str, String)>,
-}
-
-fn facts(endpoint: &Endpoint) -> Facts {
-    let ips: BTreeSet<&Cidr> = endpoint.allowed_ips.iter().collect();
-    let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
-    let mcp = endpoint.mcp.unwrap_or_default();
-    let connection = vec![
-        ("protocol tcp", (endpoint.protocol == Some(Protocol::Tcp)).to_string()),
-        ("tls", quoted(if endpoint.tls == Some(Tls::Skip) { "skip" } else { "auto" })),
-        ("allowed_ips", format!("[{}]", ips.join(", "))),
-    ];
-    let requests = vec![
-        ("protocol", quoted(endpoint.protocol.map_or("", Protocol::as_str))),
-        ("enforcement", quoted(endpoint.enforcement.unwrap_or(Enforcement::Enforce).as_str())),
-        ("allow_encoded_slash", endpoint.allow_encoded_slash.to_string()),
-        ("websocket_credential_rewrite", endpoint.websocket_credential_rewrite.to_string()),
-        ("request_body_credential_rewrite", endpoint.request_body_credential_rewrite.to_string()),
-        ("credential_signing", quoted(endpoint.credential_signing.map_or("", CredentialSigning::as_str))),
-        ("signing_service", quoted(endpoint.signing_service.as_deref().unwrap_or_default())),
-        ("signing_region", quoted(endpoint.signing_region.as_deref().unwrap_or_default())),
-        ("credential_binding", quoted(endpoint.credential_binding.as_deref().unwrap_or_default())),
-        ("max_body_bytes", endpoint.body_limit().to_string()),
-        ("mcp.strict_tool_names", mcp.strict_tool_names.to_string()),
-    ];
-    let is_read = endpoint.inspected().is_some()
-        || !endpoint.allowed_ips.is_empty()
-        || endpoint.tls.is_some()
-        || endpoint.credential_binding.is_some();
-    Facts { is_read, connection, requests }
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{text}\"")
 }

@@ -4,6 +4,7 @@ mod ambiguity;
 mod credentials;
 mod endpoint;
 mod middlewares;
+mod reading;
 mod rules;
 
 use super::{Document, Report};
