@@ -51,7 +51,7 @@ struct RunArguments {
     /// A secret: NAME=env:VAR, NAME=file:PATH, NAME=cmd:COMMAND, or NAME alone for env:NAME.
     /// The agent finds a placeholder in its variable NAME
     #[arg(long = "secret", value_name = "NAME[=SOURCE]")]
-    secrets: Vec<SecretArgument>,
+    secrets: Vec<String>,
     /// A name for the sandbox; drawn if absent
     #[arg(long)]
     name: Option<String>,
@@ -152,6 +152,7 @@ pub fn main() -> ExitCode {
 
 impl RunArguments {
     fn order(self) -> Result<(Order, bool), crate::failure::Failure> {
+        let secrets = self.secrets.iter().map(|text| secret(text)).collect::<Result<_, _>>()?;
         let environment = self.environment.iter().map(|text| variable(text)).collect::<Result<_, _>>()?;
         let absolute = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>();
         let files = ExtraFiles { read_only: absolute(&self.read_only)?, read_write: absolute(&self.read_write)? };
@@ -160,7 +161,7 @@ impl RunArguments {
             workdir: None,
             name: self.name,
             policy: self.policy,
-            secrets: self.secrets,
+            secrets,
             pins: self.pins,
             upstream_cas: self.upstream_cas,
             allow_degraded: self.allow_degraded.into_iter().map(Feature::from).collect(),
@@ -170,6 +171,13 @@ impl RunArguments {
         };
         Ok((order, self.quiet))
     }
+}
+
+/// Read here and not by the argument parser, whose message would repeat what was typed: it may be the secret itself.
+fn secret(text: &str) -> Result<SecretArgument, crate::failure::Failure> {
+    text.parse().map_err(|error| {
+        crate::failure::Failure::new(crate::failure::Kind::Usage, format!("--secret NAME[=SOURCE]: {error}"))
+    })
 }
 
 fn variable(text: &str) -> Result<(String, String), crate::failure::Failure> {

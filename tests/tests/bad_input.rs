@@ -41,8 +41,10 @@ fn check_policy(policy: &str, said: &[&str]) {
 
 #[test]
 fn a_wrong_command_line_is_2() {
-    check(&["--secret", "1BAD"], AGENT, 2, &["--secret", "1BAD"]);
+    check(&["--secret", "1BAD"], AGENT, 2, &["--secret", "a secret's name is"]);
     check(&["--secret", "TOKEN=vault:x"], AGENT, 2, &["env:VAR, file:PATH or cmd:COMMAND"]);
+    let typed = Bench::new(POLICY).agent(&["--secret", "TOKEN=ghp_typed"], AGENT);
+    assert!(!typed.stderr.contains("ghp_typed"), "a value that was typed by mistake is not repeated: {typed:?}");
     check(&["--resolve", "api.test:443"], AGENT, 2, &["NAME:PORT:ADDRESS"]);
     check(&["--allow-degraded", "everything"], AGENT, 2, &["landlock, seccomp, nftables"]);
     check(&["--name", "Not A Name"], AGENT, 2, &["`Not A Name` is no sandbox name"]);
@@ -85,6 +87,8 @@ fn a_missing_protection_is_4() {
         let bench = Bench::new(POLICY);
         let finished = finish(&mut without(feature, &bench.run(&[], AGENT)));
         check_refused(&bench, &finished, 4, said);
+        let reason = bench.events("close")[0]["reason"].to_string();
+        assert!(reason.contains("not started"), "{reason}");
     }
 }
 

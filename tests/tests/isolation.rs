@@ -59,6 +59,18 @@ fn k10_no_secret_is_in_anything_that_is_written() {
     assert!(!finished.stderr.contains(REAL) && !finished.stdout.contains(REAL));
 }
 
+/// The authority's certificate is inside; its key is in no file at all.
+#[test]
+fn b12_the_authoritys_key_is_nowhere() {
+    let bench = Bench::new(POLICY);
+    let script = "grep -c 'BEGIN CERTIFICATE' /run/tollgate/ca.pem; grep -rl 'PRIVATE KE[Y]' /run /tmp . 2>/dev/null; \
+                  touch /run/tollgate/ca.pem 2>/dev/null || echo read-only";
+    assert_eq!(bench.shell(&[], script).succeeded(), "1\nread-only\n");
+    let found =
+        tollgate_tests::finish(std::process::Command::new("grep").args(["-rl", "PRIVATE KEY"]).arg(bench.path("home")));
+    assert_eq!(found.stdout, "");
+}
+
 #[test]
 fn the_file_tree_is_masked() {
     let bench = Bench::new(POLICY);

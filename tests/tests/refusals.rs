@@ -112,6 +112,41 @@ fn i1_a_denied_name_does_not_exist() {
     assert!(dns.iter().all(|r| r["outcome"] == "refused" && r["name"] == "data.evil.test."), "{dns:?}");
 }
 
+/// UDP and TCP, both families, any server: names of the policy get an address of the sandbox's own.
+#[test]
+fn policy_dns_answers_on_every_way() {
+    let bench = Bench::new(POLICY);
+    bench.write(
+        "work/ask.py",
+        "import socket, struct\n\
+         def ask(name, kind, server, tcp):\n  \
+           q = b'\\x12\\x34\\x01\\x00\\x00\\x01' + bytes(6) + b''.join(bytes([len(l)]) + l.encode() for l in name.split('.')) + b'\\0' + struct.pack('>HH', kind, 1)\n  \
+           family = socket.AF_INET6 if ':' in server else socket.AF_INET\n  \
+           s = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)\n  \
+           s.settimeout(10); s.connect((server, 53))\n  \
+           s.send(struct.pack('>H', len(q)) + q if tcp else q)\n  \
+           r = s.recv(4096)[2 if tcp else 0:]\n  \
+           return (r[3] & 15, struct.unpack('>H', r[6:8])[0])\n\
+         for server in ('8.8.8.8', '127.0.0.53', '2001:4860:4860::8888'):\n  \
+           for tcp in (False, True):\n    \
+             print(ask('api.test', 1, server, tcp), ask('API.test', 28, server, tcp), ask('api.test', 65, server, tcp), ask('x.api.test', 1, server, tcp))\n",
+    );
+    let printed = bench.agent(&[], &["python3", "ask.py"]).succeeded();
+    // A: one answer; AAAA: one answer; HTTPS: none; another name: NXDOMAIN.
+    assert_eq!(printed, "(0, 1) (0, 1) (0, 0) (3, 0)\n".repeat(6));
+}
+
+/// A secret that no binding names is used nowhere.
+#[test]
+fn an_unbound_secret_is_unused() {
+    let bench = Bench::new(POLICY);
+    let script = r#"curl -sS -w '%{http_code}\n' -o /dev/null -H "Authorization: Bearer $LOOSE" https://api.test/echo; \
+                    curl -sS --fail -H "X-Note: $LOOSE" https://api.test/echo"#;
+    let printed = bench.shell(&["--secret", "LOOSE=cmd:printf the-loose-token"], script).succeeded();
+    assert!(printed.starts_with("403\n") && !printed.contains("the-loose-token"), "{printed}");
+    assert_eq!(bench.origin.arrived().len(), 1);
+}
+
 #[test]
 fn another_binary() {
     let bench = Bench::new(POLICY);

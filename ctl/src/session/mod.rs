@@ -102,7 +102,7 @@ impl Session {
         let journal =
             Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
         let journal = Arc::new(journal);
-        let confined = tollgate_supervisor::launch(&cell).map_err(|e| launch_failure(&e))?;
+        let confined = tollgate_supervisor::launch(&cell).map_err(|e| not_started(&journal, &e))?;
         let rules = Arc::new(Rules::new(policy, vault));
         let (sockets, identifier, root, confined) = take_sockets(confined);
         let fence = grants::writable(&cell.files, file.path()).then(|| Fence::new(root));
@@ -133,7 +133,7 @@ impl Session {
         let operator = operator::Server::start(&self.folder, self.status, self.rules)?;
         let agent = Event::Agent { command: &self.order.command };
         self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
-        self.confined.start().map_err(|e| launch_failure(&e))?;
+        self.confined.start().map_err(|e| not_started(&self.journal, &e))?;
         let signaller = self.confined.signaller();
         let confined = self.confined;
         let waiter = tokio::task::spawn_blocking(move || confined.wait());
@@ -292,7 +292,11 @@ fn journal_failure(error: JournalError) -> Failure {
     Failure::new(Kind::State, error.to_string())
 }
 
-fn launch_failure(error: &LaunchError) -> Failure {
+/// The journal of a sandbox that does not start says why and ends.
+fn not_started(journal: &Journal, error: &LaunchError) -> Failure {
+    if let Err(unwritten) = journal.close(&format!("the agent was not started: {error}")) {
+        tracing::warn!(%unwritten, "the journal has no end");
+    }
     let kind = match error.exit_code() {
         2 => Kind::Usage,
         126 => Kind::NotExecutable,

@@ -23,15 +23,19 @@ use crate::tunnel;
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let Accepted { stream, client } = accepted;
     let Ok(server) = stream.local_addr() else { return };
-    let caller = gate.identify(client, server).await;
-    let origin = Arc::new(Origin::new(&gate, "explicit", caller));
+    let connection = gate.next_connection();
     let service = service_fn(|request| {
-        let (gate, origin) = (Arc::clone(&gate), Arc::clone(&origin));
-        async move { Ok::<_, Infallible>(answer(gate, origin, request).await) }
+        let gate = Arc::clone(&gate);
+        async move {
+            // Asked with each request and not once at accept: a socket may have got more holders meanwhile.
+            let caller = gate.identify(client, server).await;
+            let origin = Arc::new(Origin::new(connection, "explicit", caller));
+            Ok::<_, Infallible>(answer(gate, origin, request).await)
+        }
     });
     let served = tunnel::http1().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
     if let Err(error) = served {
-        tracing::debug!(connection = origin.connection, %error, "explicit connection ended");
+        tracing::debug!(connection, %error, "explicit connection ended");
     }
 }
 

@@ -57,12 +57,12 @@ pub(crate) fn serve(gate: &Arc<Gate>, sockets: Sockets) -> std::io::Result<()> {
 }
 
 impl Origin {
-    pub(crate) fn new(gate: &Gate, via: &'static str, caller: Caller) -> Self {
+    pub(crate) fn new(connection: u64, via: &'static str, caller: Caller) -> Self {
         let sha256 = match &caller {
             Caller::Known { program, .. } => hex(&program.sha256),
             Caller::Unknown(_) => String::new(),
         };
-        Self { connection: gate.next_connection(), via, caller, sha256 }
+        Self { connection, via, caller, sha256 }
     }
 
     /// The caller as the journal shows it.

@@ -18,7 +18,7 @@ use crate::tunnel::{self, FirstBytes};
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let Accepted { stream, client } = accepted;
     let Some(destination) = original_destination(&stream) else {
-        let origin = Origin::new(&gate, "transparent", gate.identify(client, client).await);
+        let origin = Origin::new(gate.next_connection(), "transparent", gate.identify(client, client).await);
         let verdict = Verdict {
             decision: "denied",
             policy: "",
@@ -31,7 +31,7 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
         return;
     };
     let caller = gate.identify(client, destination).await;
-    let origin = Arc::new(Origin::new(&gate, "transparent", caller));
+    let origin = Arc::new(Origin::new(gate.next_connection(), "transparent", caller));
     let Ok(port) = Port::try_from(destination.port()) else { return };
     let authority = gate.names.recall(Authority::new(Host::from(destination.ip()), port));
     match judge_connection(&gate, &gate.rules.current(), &origin, &authority) {
