@@ -27,6 +27,11 @@ enum Command {
     Run(Box<RunArguments>),
     /// Show the sandboxes that run, what is in force and what is not
     Status(StatusArguments),
+    /// Ask a policy what it says, without running anything
+    Policy {
+        #[command(subcommand)]
+        command: commands::PolicyCommand,
+    },
     /// Check journals
     Audit {
         #[command(subcommand)]
@@ -141,6 +146,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(arguments) => arguments.order().and_then(|(order, quiet)| commands::run(order, quiet)),
         Command::Status(arguments) => commands::status(arguments.name.as_deref(), arguments.output),
+        Command::Policy { command } => commands::policy(command),
         Command::Audit { command: AuditCommand::Verify { journal, key } } => {
             commands::verify(journal.as_deref(), key.as_deref())
         }
