@@ -59,8 +59,26 @@ impl<T: Copy> GlobMap<T> {
         }
         if let Some(below) = path.strip_prefix('/') {
             each(&self.everything, &mut see)?;
-            self.rooted.visit(below.split('/'), &mut see)?;
+            self.rooted.visit(Segments(Some(below)), &mut see)?;
         }
-        self.floating.visit(path.split('/'), &mut see)
+        self.floating.visit(Segments(Some(path)), &mut see)
+    }
+}
+
+/// `split('/')` for texts so short that setting up a search costs more than looking at each byte.
+struct Segments<'t>(Option<&'t str>);
+
+impl<'t> Iterator for Segments<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let rest = self.0?;
+        match rest.bytes().position(|byte| byte == b'/') {
+            Some(end) => {
+                self.0 = Some(&rest[end + 1..]);
+                Some(&rest[..end])
+            }
+            None => self.0.take(),
+        }
     }
 }
