@@ -8,6 +8,7 @@ use tollgate_proxy::Pin;
 use tollgate_wire::cell::Feature;
 
 use crate::commands;
+use crate::output::Output;
 use crate::session::{ExtraFiles, Order, SecretArgument};
 
 /// Egress proxy and credential broker for AI agents.
@@ -105,16 +106,6 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
-}
-
-/// How to print.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

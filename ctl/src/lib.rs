@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod home;
 mod operator;
+mod output;
 mod session;
 
 pub use cli::main;

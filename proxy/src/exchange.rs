@@ -15,9 +15,9 @@ use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
 use tollgate_secrets::{InjectError, Needles, Outbound, inject, is_bound};
 
 use crate::body::{Record, ReplyBody, scrub_headers};
+use crate::origin::Origin;
 use crate::refusal::{Asked, Code, Refusal};
 use crate::upstream::{DialError, Key, ResolveError, SendError};
-use crate::ways::Origin;
 use crate::{Gate, Generation};
 
 /// Where a connection's requests go.

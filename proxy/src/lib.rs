@@ -17,6 +17,7 @@ mod exchange;
 mod generation;
 mod identity;
 mod journal;
+mod origin;
 mod refusal;
 mod tls;
 mod tunnel;

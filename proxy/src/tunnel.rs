@@ -18,7 +18,7 @@ use tollgate_policy::{ConnectPermit, Inspection};
 
 use crate::Gate;
 use crate::exchange::{Place, exchange};
-use crate::ways::{Origin, record_connection};
+use crate::origin::{Origin, record_connection};
 
 /// Serves a permitted connection to its end.
 pub(crate) async fn run<S>(gate: Arc<Gate>, origin: Arc<Origin>, authority: Authority, permit: &ConnectPermit, io: S)

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use tollgate_wire::status::Status;
 
-use crate::cli::Output;
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, check_name};
 use crate::operator::{ClientError, fetch};
+use crate::output::Output;
 
 /// Shows one sandbox or all that run.
 pub fn status(name: Option<&str>, output: Output) -> Result<ExitCode, Failure> {

@@ -24,7 +24,7 @@ pub enum ValueError {
     /// Too short to be told from ordinary text in a reply.
     #[error("the value is shorter than {MIN_VALUE_BYTES} bytes, too short to be found again in replies")]
     TooShort,
-    /// More than [`MAX_VALUE_BYTES`].
+    /// More than any header slot takes.
     #[error("the value is longer than {MAX_VALUE_BYTES} bytes")]
     TooLong,
     /// CR, LF, NUL or another control character would end or split a header.

@@ -86,7 +86,7 @@ impl Resolver {
     /// The addresses of an authority, all of them within `reach`.
     ///
     /// # Errors
-    /// [`ResolveError`].
+    /// When there is no address, or one that is not within reach.
     pub async fn resolve(&self, authority: &Authority, reach: &Reach) -> Result<Vec<SocketAddr>, ResolveError> {
         if let Some(pinned) = self.pins.get(authority) {
             return Ok(vec![*pinned]);

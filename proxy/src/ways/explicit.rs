@@ -13,10 +13,10 @@ use tollgate_audit::Verdict;
 use tollgate_model::{Authority, Port, Scheme};
 
 use super::accept::Accepted;
-use super::{Origin, judge_connection, record_connection};
 use crate::Gate;
 use crate::body::ReplyBody;
 use crate::exchange::{Place, exchange};
+use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Refusal};
 use crate::tunnel;
 

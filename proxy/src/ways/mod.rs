@@ -9,13 +9,7 @@ mod transparent;
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 
-use tollgate_audit::{Event, Verdict};
-use tollgate_model::{Authority, Caller, ConnectAsk};
-use tollgate_policy::ConnectPermit;
-
-use crate::generation::hex;
-use crate::refusal::{Asked, Code, Refusal};
-use crate::{Gate, Generation};
+use crate::Gate;
 
 pub(crate) use names::Names;
 
@@ -32,15 +26,6 @@ pub struct Sockets {
     pub dns_tcp: Vec<TcpListener>,
 }
 
-/// How a connection came in, and whose it is.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) connection: u64,
-    pub(crate) via: &'static str,
-    pub(crate) caller: Caller,
-    sha256: String,
-}
-
 pub(crate) fn serve(gate: &Arc<Gate>, sockets: Sockets) -> std::io::Result<()> {
     let Sockets { explicit, transparent, dns_udp, dns_tcp } = sockets;
     accept::spawn(gate, explicit, explicit::serve)?;
@@ -54,89 +39,4 @@ pub(crate) fn serve(gate: &Arc<Gate>, sockets: Sockets) -> std::io::Result<()> {
         dns::spawn_udp(gate, socket)?;
     }
     Ok(())
-}
-
-impl Origin {
-    pub(crate) fn new(connection: u64, via: &'static str, caller: Caller) -> Self {
-        let sha256 = match &caller {
-            Caller::Known { program, .. } => hex(&program.sha256),
-            Caller::Unknown(_) => String::new(),
-        };
-        Self { connection, via, caller, sha256 }
-    }
-
-    /// The caller as the journal shows it.
-    pub(crate) fn program(&self) -> tollgate_audit::Program<'_> {
-        match &self.caller {
-            Caller::Known { pid, program, .. } => {
-                tollgate_audit::Program { binary: &program.path, pid: *pid, binary_sha256: &self.sha256 }
-            }
-            Caller::Unknown(why) => tollgate_audit::Program { binary: unknown(*why), pid: 0, binary_sha256: "" },
-        }
-    }
-
-    /// What a refusal says about a connection to `authority`.
-    pub(crate) fn asked(&self, authority: &Authority) -> Asked {
-        Asked {
-            host: authority.host.to_string(),
-            port: Some(authority.port.get()),
-            binary: self.caller.path().unwrap_or_default().to_owned(),
-            ..Asked::default()
-        }
-    }
-}
-
-fn unknown(why: tollgate_model::Unidentified) -> &'static str {
-    use tollgate_model::Unidentified;
-    match why {
-        Unidentified::Outside => "unknown: outside any sandbox",
-        Unidentified::Gone => "unknown: no process holds the socket",
-        Unidentified::Shared => "unknown: different programs share the socket",
-        Unidentified::Deleted => "unknown: executable deleted or in memory",
-        Unidentified::Unreadable => "unknown: process unreadable",
-    }
-}
-
-/// Judges a connection and records the judgement.
-pub(crate) fn judge_connection(
-    gate: &Gate,
-    rules: &Generation,
-    origin: &Origin,
-    authority: &Authority,
-) -> Result<ConnectPermit, Refusal> {
-    let judged = rules.policy.connect(&ConnectAsk { caller: &origin.caller, authority }).map_err(|denial| {
-        let detail = format!("CONNECT {authority} not permitted by policy");
-        Refusal::connection(Code::PolicyDenied, detail, origin.asked(authority)).because(
-            denial.reason().to_string(),
-            denial.policy_key().unwrap_or_default(),
-            String::new(),
-        )
-    });
-    let verdict = match &judged {
-        Ok(permit) => Verdict { decision: "allowed", policy: permit.policy_key(), rule: "", error: "", reason: "" },
-        Err(refusal) => refusal.verdict(),
-    };
-    record_connection(gate, rules, origin, &authority.to_string(), verdict)?;
-    judged
-}
-
-/// Records how a connection was judged; one that cannot be recorded is refused.
-pub(crate) fn record_connection(
-    gate: &Gate,
-    rules: &Generation,
-    origin: &Origin,
-    authority: &str,
-    verdict: Verdict<'_>,
-) -> Result<(), Refusal> {
-    let event = Event::Connection {
-        connection: origin.connection,
-        via: origin.via,
-        authority,
-        caller: origin.program(),
-        generation: rules.number,
-        verdict,
-    };
-    gate.journal
-        .record(&event)
-        .map_err(|error| Refusal::connection(Code::JournalUnavailable, error.to_string(), Asked::default()))
 }

@@ -10,8 +10,8 @@ use tollgate_audit::Verdict;
 use tollgate_model::{Authority, Host, Port};
 
 use super::accept::Accepted;
-use super::{Origin, judge_connection, record_connection};
 use crate::Gate;
+use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::Refusal;
 use crate::tunnel::{self, FirstBytes};
 

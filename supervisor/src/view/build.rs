@@ -3,33 +3,22 @@
 //! The new root is a temporary file system. While it is built, the host's tree hangs in it as `/.host`, so that every
 //! source can be named and every link leads where it will lead for the agent; at the end the host's tree is let go.
 
-use std::fs::{DirBuilder, File};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 use tollgate_wire::cell::Cell;
 
+use super::parts::{HOST, NONE, PRIVATE_FOLDER_SIZE, Result, attach, file, folder, on_host, open_plain, tmpfs};
 use super::plan::{Access, Plan};
 use super::{devices, processes};
 use crate::error::{At, LaunchError};
-use crate::sys::{Attributes, Tree, restrict_mount};
-
-pub(super) type Result<T> = std::result::Result<T, LaunchError>;
-
-/// Where the host's tree hangs while the new one is built.
-const HOST: &str = "/.host";
-
-/// Memory that the agent's private folders may take, each: like a small disk.
-pub(super) const PRIVATE_FOLDER_SIZE: &str = "size=1g";
+use crate::sys::{Attributes, restrict_mount};
 
 /// The skeleton holds folders and empty files only.
 const SKELETON_SIZE: &str = "size=4m";
-
-pub(super) const NONE: Option<&str> = None;
 
 pub(super) fn build(plan: &Plan, cell: &Cell) -> Result<()> {
     stage()?;
@@ -98,19 +87,6 @@ fn place(source: &OwnedFd, path: &Path) -> Result<()> {
     if is_folder { folder(path) } else { file(path) }
 }
 
-/// Mounts a copy of one tree over another. Nothing can reach it before it is restricted.
-pub(super) fn attach(source: &OwnedFd, target: &OwnedFd, attributes: Attributes) -> std::io::Result<()> {
-    let tree = Tree::copy(source.as_fd())?;
-    tree.restrict(attributes)?;
-    tree.attach(target.as_fd())
-}
-
-/// Opens what was found free of links before. One that has become a link since is an attack on whoever follows it.
-pub(super) fn open_plain(path: &Path) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    openat2(AT_FDCWD, path, how)
-}
-
 /// A granted name that is a link on the host, as `/bin` is one to `/usr/bin`.
 fn link(name: &Path, target: &Path, own: &Own) -> Result<()> {
     if name.symlink_metadata().is_ok() || !own.holds(name) {
@@ -164,32 +140,6 @@ fn finish() -> Result<()> {
     chdir("/").at("enter the new root")
 }
 
-pub(super) fn tmpfs(target: &Path, mode: &str, size: &str) -> Result<()> {
-    let options = format!("{mode},{size}");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options.as_str()))
-        .at(&format!("mount a temporary file system on {}", target.display()))
-}
-
-/// A folder of the skeleton, with those above it.
-pub(super) fn folder(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o755).create(path).at(&format!("make {}", path.display()))
-}
-
-/// An empty file of the skeleton, for a mount to cover.
-pub(super) fn file(path: &Path) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        folder(parent)?;
-    }
-    if path.exists() {
-        return Ok(());
-    }
-    File::create(path).map(drop).at(&format!("make {}", path.display()))
-}
-
 impl Own {
     /// True when a path that does not exist yet would come to lie on one of them.
     fn holds(&self, path: &Path) -> bool {
@@ -199,8 +149,4 @@ impl Own {
 
 fn device(path: &Path) -> Option<u64> {
     path.metadata().map(|metadata| metadata.dev()).ok()
-}
-
-pub(super) fn on_host(path: &Path) -> PathBuf {
-    Path::new(HOST).join(path.strip_prefix("/").unwrap_or(path))
 }

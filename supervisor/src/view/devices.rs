@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use super::build::{PRIVATE_FOLDER_SIZE, Result, attach, file, folder, on_host, open_plain, tmpfs};
+use super::parts::{PRIVATE_FOLDER_SIZE, Result, attach, file, folder, on_host, open_plain, tmpfs};
 use crate::error::At;
 use crate::sys::{Attributes, restrict_mount};
 

@@ -2,6 +2,7 @@
 
 mod build;
 mod devices;
+mod parts;
 mod plan;
 mod processes;
 

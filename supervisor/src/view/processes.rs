@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use super::build::{NONE, Result, attach, folder, open_plain};
+use super::parts::{NONE, Result, attach, folder, open_plain};
 use crate::error::{At, LaunchError};
 use crate::sys::{Attributes, restrict_mount};
 

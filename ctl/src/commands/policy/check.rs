@@ -9,8 +9,8 @@ use tollgate_policy::lint::{Report, lint};
 use tollgate_policy::{Diagnostics, Policy};
 
 use super::{CheckArguments, lines, print_json, read};
-use crate::cli::Output;
 use crate::failure::{Failure, Kind};
+use crate::output::Output;
 
 /// A file and what was found in it.
 struct Checked<'a> {

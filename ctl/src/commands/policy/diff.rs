@@ -11,8 +11,8 @@ use tollgate_policy::diff::{self, Diff, Reach};
 use tollgate_policy::question::{Question, RequestWords};
 
 use super::{DiffArguments, load, print_json};
-use crate::cli::Output;
 use crate::failure::{Failure, Kind};
+use crate::output::Output;
 
 /// Says what the second policy means differently.
 pub(super) fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {

@@ -6,8 +6,8 @@ use tollgate_policy::explain::{self, Explanation};
 use tollgate_policy::question::{Question, RequestWords, Verdict};
 
 use super::{ExplainArguments, load, print_json, read};
-use crate::cli::Output;
 use crate::failure::{Failure, Kind};
+use crate::output::Output;
 
 /// Explains one answer. Ends with 0 whatever the verdict is.
 pub(super) fn explain(arguments: ExplainArguments) -> Result<ExitCode, Failure> {

@@ -16,8 +16,8 @@ use serde::Serialize;
 use tollgate_policy::document::{Imported, import};
 use tollgate_policy::{Diagnostics, Policy};
 
-use crate::cli::Output;
 use crate::failure::{Failure, Kind};
+use crate::output::Output;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]

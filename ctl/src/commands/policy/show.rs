@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::{ShowArguments, document};
-use crate::cli::Output;
 use crate::failure::Failure;
+use crate::output::Output;
 
 /// Prints the canonical form: the same bytes for the same meaning.
 pub(super) fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {

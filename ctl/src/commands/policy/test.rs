@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use tollgate_policy::cases;
 
 use super::{TestArguments, load, not_valid, print_json, read};
-use crate::cli::Output;
 use crate::failure::{Failure, Kind};
+use crate::output::Output;
 
 /// Asks the cases; fails when an answer is not the expected one.
 pub(super) fn test(arguments: &TestArguments) -> Result<ExitCode, Failure> {

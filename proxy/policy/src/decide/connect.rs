@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tollgate_model::{Authority, Caller, ConnectAsk, EncodedSlash};
 
-use super::verdict::{ConnectPermit, Denial, Inspection, Reach, Reason};
+use super::reason::Reason;
+use super::verdict::{ConnectPermit, Denial, Inspection, Reach};
 use super::{Asker, Circumstances, Conditions, Scopes, usable};
 use crate::compile::{Policy, Scope};
 

@@ -3,8 +3,9 @@
 use tollgate_inspect::graphql::{self, Message};
 use tollgate_model::Ask;
 
+use super::reason::{Reason, Unreadable};
 use super::request::Judged;
-use super::verdict::{Decision, Reason, Unreadable};
+use super::verdict::Decision;
 use super::{Circumstances, Conditions};
 use crate::compile::{HttpAsk, Policy, Scope};
 use crate::document::Protocol;

@@ -9,6 +9,7 @@ mod connect;
 mod message;
 mod operations;
 mod payload;
+mod reason;
 mod request;
 mod verdict;
 
@@ -17,9 +18,8 @@ use tollgate_model::{Authority, Caller};
 
 pub use circumstances::{Circumstances, Conditions};
 pub use payload::Payload;
-pub use verdict::{
-    BodyNeed, ConnectPermit, Decision, Denial, Inspection, Layer, Mode, Permit, Reach, Reason, Unreadable,
-};
+pub use reason::{Reason, Unreadable};
+pub use verdict::{BodyNeed, ConnectPermit, Decision, Denial, Inspection, Layer, Mode, Permit, Reach};
 
 use crate::compile::{Policy, Scope};
 

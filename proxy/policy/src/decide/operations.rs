@@ -5,8 +5,9 @@ use tollgate_inspect::jsonrpc::{self, Call, Frame};
 use tollgate_inspect::mcp::{self, Tool};
 
 use super::payload::{Payload, refuse_parameters};
+use super::reason::{Reason, Unreadable};
 use super::request::Judged;
-use super::verdict::{BodyNeed, Decision, Reason, Unreadable};
+use super::verdict::{BodyNeed, Decision};
 use crate::compile::{Origin, Scope};
 use crate::document::Protocol;
 

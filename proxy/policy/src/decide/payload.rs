@@ -2,7 +2,7 @@
 
 use tollgate_inspect::{graphql, query};
 
-use super::verdict::Unreadable;
+use super::reason::Unreadable;
 
 /// The body and the headers that say how to read it.
 #[derive(Debug, Clone, Copy, Default)]

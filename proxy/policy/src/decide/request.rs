@@ -8,7 +8,8 @@ use tollgate_model::Ask;
 
 use super::connect::{refusal, smallest_key};
 use super::payload::Payload;
-use super::verdict::{Decision, Denial, Mode, Permit, Reason};
+use super::reason::Reason;
+use super::verdict::{Decision, Denial, Mode, Permit};
 use super::{Asker, Circumstances, Conditions, Scopes, usable};
 use crate::compile::{HttpAsk, Origin, Policy, Scope};
 use crate::document::Protocol;

@@ -28,7 +28,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub const MAX_DEPTH: usize = 64;
 
 /// Scalars, lists and maps in one document, each alias counted with all that it stands for.
-pub const MAX_NODES: usize = 250_000;
+pub const MAX_NODES: usize = 150_000;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,14 +3,19 @@
 use tollgate_model::Port;
 
 use super::{Key, Node, Value};
-use crate::diagnostic::{Diagnostic, Diagnostics, Position, suggest};
+use crate::diagnostic::{Diagnostic, Diagnostics, Position, Severity, suggest};
 use crate::glob::TextGlob;
 
 /// Collects what is wrong.
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) found: Diagnostics,
+    errors: usize,
+    warnings: usize,
 }
+
+/// Findings of one severity that are told; a text with more has one cause, or is there to keep us busy.
+const MAX_TOLD: usize = 1_000;
 
 /// A map with known fields.
 pub(crate) struct Fields<'n> {
@@ -32,7 +37,16 @@ impl Finding<'_> {
 
 impl Drop for Finding<'_> {
     fn drop(&mut self) {
-        self.reader.found.extend(self.diagnostic.take());
+        let Some(diagnostic) = self.diagnostic.take() else { return };
+        // Counted apart, so that no number of warnings can hide an error.
+        let told = match diagnostic.severity {
+            Severity::Error => &mut self.reader.errors,
+            Severity::Warning => &mut self.reader.warnings,
+        };
+        *told += 1;
+        if *told <= MAX_TOLD {
+            self.reader.found.push(diagnostic);
+        }
     }
 }
 
@@ -57,7 +71,7 @@ impl Reader {
             return None;
         };
         for (key, _) in pairs {
-            if !known.contains(&&*key.text) {
+            if !known.contains(&&*key.text) && self.errors < MAX_TOLD {
                 self.error(key.at, format!("unknown field `{}` in {what}", key.text)).hint(suggest(&key.text, known));
             }
         }
