@@ -15,7 +15,7 @@ use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
 use tollgate_secrets::{InjectError, Needles, Outbound, inject, is_bound};
 
 use crate::body::{Record, ReplyBody, scrub_headers};
-use crate::origin::Origin;
+use crate::origin::{Origin, now};
 use crate::refusal::{Asked, Code, Refusal};
 use crate::upstream::{DialError, Key, ResolveError, SendError};
 use crate::{Gate, Generation};
@@ -98,7 +98,7 @@ impl Stage {
             .map_err(|detail| invalid(Code::RequestAuthorityMismatch, detail))?;
         let method = Method::parse(parts.method.as_str()).map_err(|e| invalid(Code::InvalidRequest, e.to_string()))?;
         let ask = ConnectAsk { caller: &self.origin.caller, authority: &self.place.authority };
-        let path = CanonicalPath::parse(parts.uri.path(), self.rules.policy.encoded_slash(&ask))
+        let path = CanonicalPath::parse(parts.uri.path(), self.rules.policy.encoded_slash_when(&ask, &now()))
             .map_err(|e| invalid(Code::InvalidRequestTarget, e.to_string()))?;
         Ok(Target { method, path: path.into_owned(), query: parts.uri.query().map(str::to_owned) })
     }
@@ -118,8 +118,13 @@ impl Stage {
     fn judge(&self, target: &Target) -> Result<(Permit, ConnectPermit), Refusal> {
         let ask = self.ask(target);
         let connect = ConnectAsk { caller: ask.caller, authority: ask.authority };
-        let route = self.rules.policy.connect(&connect).map_err(|denial| self.denied(target, &denial))?;
-        match self.rules.policy.decide(&ask) {
+        let route = self.rules.policy.connect_when(&connect, &now()).map_err(|denial| self.denied(target, &denial))?;
+        match self.rules.policy.decide_when(&ask, &now()) {
+            Decision::Allow(permit) if permit.requires_upgrade() => Err(Refusal::request(
+                Code::UnsupportedL7Protocol,
+                "this endpoint is for WebSocket, which this version does not pass on",
+                self.asked(target),
+            )),
             Decision::Allow(permit) => Ok((permit, route)),
             Decision::Deny(denial) => Err(self.denied(target, &denial)),
             Decision::NeedsBody(_) => Err(Refusal::request(

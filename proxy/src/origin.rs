@@ -1,8 +1,10 @@
 //! One connection: how it came in, whose it is, and how it was judged.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Authority, Caller, ConnectAsk};
-use tollgate_policy::ConnectPermit;
+use tollgate_policy::{Circumstances, ConnectPermit};
 
 use crate::generation::hex;
 use crate::refusal::{Asked, Code, Refusal};
@@ -65,20 +67,27 @@ pub(crate) fn judge_connection(
     origin: &Origin,
     authority: &Authority,
 ) -> Result<ConnectPermit, Refusal> {
-    let judged = rules.policy.connect(&ConnectAsk { caller: &origin.caller, authority }).map_err(|denial| {
-        let detail = format!("CONNECT {authority} not permitted by policy");
-        Refusal::connection(Code::PolicyDenied, detail, origin.asked(authority)).because(
-            denial.reason().to_string(),
-            denial.policy_key().unwrap_or_default(),
-            String::new(),
-        )
-    });
+    let judged =
+        rules.policy.connect_when(&ConnectAsk { caller: &origin.caller, authority }, &now()).map_err(|denial| {
+            let detail = format!("CONNECT {authority} not permitted by policy");
+            Refusal::connection(Code::PolicyDenied, detail, origin.asked(authority)).because(
+                denial.reason().to_string(),
+                denial.policy_key().unwrap_or_default(),
+                String::new(),
+            )
+        });
     let verdict = match &judged {
         Ok(permit) => Verdict { decision: "allowed", policy: permit.policy_key(), rule: "", error: "", reason: "" },
         Err(refusal) => refusal.verdict(),
     };
     record_connection(gate, rules, origin, &authority.to_string(), verdict)?;
     judged
+}
+
+/// The circumstances that entries with `when:` ask for; agent, user and sensitivity are not known yet and so never hold.
+pub(crate) fn now() -> Circumstances<'static> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    Circumstances { now: since.and_then(|since| i64::try_from(since.as_secs()).ok()), ..Circumstances::default() }
 }
 
 /// Records how a connection was judged; one that cannot be recorded is refused.
