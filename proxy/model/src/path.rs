@@ -113,51 +113,63 @@ fn is_canonical(path: &[u8]) -> bool {
 const KEPT_SLASH: u8 = 0;
 
 fn canonicalise(raw: &str, slash: EncodedSlash) -> Result<String, PathError> {
-    let decoded = decode(raw.as_bytes(), slash)?;
-    if std::str::from_utf8(&decoded).is_err() {
-        return Err(PathError::BadDecoded);
-    }
-    let mut segments: Vec<&[u8]> = Vec::new();
-    let mut ends_open = false;
-    for segment in decoded[1..].split(|&b| b == b'/') {
-        let segment = segment.split(|&b| b == b';').next().unwrap_or_default();
-        ends_open = true;
-        match segment {
+    let mut path = String::with_capacity(raw.len() + SPARE_BYTES);
+    let mut decoded = Vec::new();
+    let mut ends_open = true;
+    for segment in raw.as_bytes()[1..].split(|&b| b == b'/') {
+        decode(segment, slash, &mut decoded)?;
+        let name = decoded.split(|&b| b == b';').next().unwrap_or_default();
+        ends_open = matches!(name, b"" | b"." | b"..");
+        match name {
             b"" | b"." => {}
-            b".." => {
-                segments.pop().ok_or(PathError::Traversal)?;
-            }
+            b".." => path.truncate(path.rfind('/').ok_or(PathError::Traversal)?),
             name => {
                 refuse_hidden_dots(name)?;
-                segments.push(name);
-                ends_open = false;
+                encode(name, &mut path);
             }
         }
     }
-    Ok(encode(&segments, ends_open))
+    if ends_open {
+        path.push('/');
+    }
+    Ok(path)
 }
 
-fn decode(raw: &[u8], slash: EncodedSlash) -> Result<Vec<u8>, PathError> {
-    let mut decoded = Vec::with_capacity(raw.len());
-    let mut bytes = raw.iter();
+/// Room for a few escapes that the raw path did not have.
+const SPARE_BYTES: usize = 16;
+
+/// Decodes one segment into `decoded`. An escape cannot hold a separator that was missed: an encoded slash is kept apart,
+/// and a character of several bytes that begins in one segment cannot end in another.
+fn decode(segment: &[u8], slash: EncodedSlash, decoded: &mut Vec<u8>) -> Result<(), PathError> {
+    decoded.clear();
+    let mut bytes = segment.iter();
+    let mut is_ascii = true;
     while let Some(&byte) = bytes.next() {
-        if byte <= b' ' || byte >= 0x7f || byte == b'#' || byte == b'?' {
-            return Err(PathError::BadByte);
-        }
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let high = bytes.next().and_then(hex).ok_or(PathError::BadEscape)?;
-        let low = bytes.next().and_then(hex).ok_or(PathError::BadEscape)?;
-        match (high << 4 | low, slash) {
-            (b'/', EncodedSlash::Refuse) => return Err(PathError::EncodedSlash),
-            (b'/', EncodedSlash::Keep) => decoded.push(KEPT_SLASH),
-            (0..=0x1f | 0x7f, _) => return Err(PathError::BadDecoded),
-            (byte, _) => decoded.push(byte),
+        match byte {
+            b'%' => {
+                let byte = escaped(&mut bytes, slash)?;
+                is_ascii &= byte.is_ascii();
+                decoded.push(byte);
+            }
+            0..=b' ' | 0x7f.. | b'#' | b'?' => return Err(PathError::BadByte),
+            byte => decoded.push(byte),
         }
     }
-    Ok(decoded)
+    if !is_ascii && std::str::from_utf8(decoded).is_err() {
+        return Err(PathError::BadDecoded);
+    }
+    Ok(())
+}
+
+fn escaped<'a>(bytes: &mut impl Iterator<Item = &'a u8>, slash: EncodedSlash) -> Result<u8, PathError> {
+    let high = bytes.next().and_then(hex).ok_or(PathError::BadEscape)?;
+    let low = bytes.next().and_then(hex).ok_or(PathError::BadEscape)?;
+    match (high << 4 | low, slash) {
+        (b'/', EncodedSlash::Refuse) => Err(PathError::EncodedSlash),
+        (b'/', EncodedSlash::Keep) => Ok(KEPT_SLASH),
+        (0..=0x1f | 0x7f, _) => Err(PathError::BadDecoded),
+        (byte, _) => Ok(byte),
+    }
 }
 
 fn hex(digit: &u8) -> Option<u8> {
@@ -166,33 +178,29 @@ fn hex(digit: &u8) -> Option<u8> {
 
 /// Some servers split at a decoded slash or at a backslash as well; dots that would then become segments are refused.
 fn refuse_hidden_dots(segment: &[u8]) -> Result<(), PathError> {
-    let mut parts = segment.split(|&b| b == KEPT_SLASH || b == b'\\');
+    let is_separator = |b: u8| b == KEPT_SLASH || b == b'\\';
+    if !segment.iter().any(|&b| is_separator(b)) {
+        return Ok(());
+    }
+    let mut parts = segment.split(|&b| is_separator(b));
     if parts.any(|part| part == b"." || part == b"..") {
         return Err(PathError::Traversal);
     }
     Ok(())
 }
 
-fn encode(segments: &[&[u8]], ends_open: bool) -> String {
-    let mut path = String::with_capacity(segments.iter().map(|s| s.len() + 1).sum::<usize>() + 1);
-    for segment in segments {
-        path.push('/');
-        for &byte in *segment {
-            if byte == KEPT_SLASH {
-                path.push_str("%2F");
-            } else if LITERAL[usize::from(byte)] {
-                path.push(char::from(byte));
-            } else {
-                path.push('%');
-                path.push(char::from(HEX[usize::from(byte >> 4)]));
-                path.push(char::from(HEX[usize::from(byte & 15)]));
-            }
+fn encode(segment: &[u8], path: &mut String) {
+    path.push('/');
+    for &byte in segment {
+        if LITERAL[usize::from(byte)] {
+            path.push(char::from(byte));
+        } else {
+            let byte = if byte == KEPT_SLASH { b'/' } else { byte };
+            path.push('%');
+            path.push(char::from(HEX[usize::from(byte >> 4)]));
+            path.push(char::from(HEX[usize::from(byte & 15)]));
         }
     }
-    if ends_open || segments.is_empty() {
-        path.push('/');
-    }
-    path
 }
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
