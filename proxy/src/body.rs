@@ -166,10 +166,15 @@ impl Body for ReplyBody {
     }
 }
 
-/// Header values with every secret replaced.
+/// Headers with every secret replaced.
 pub(crate) fn scrub_headers(headers: HeaderMap, needles: &Needles, scrubbed: &mut u64) -> HeaderMap {
     let mut clean = HeaderMap::with_capacity(headers.len());
     for (name, value) in &headers {
+        // A name cannot be repaired: it goes, with its value. Names are lower-case here, and so is one of the spellings.
+        if needles.scrub_whole(name.as_str().as_bytes()).is_some() {
+            *scrubbed += 1;
+            continue;
+        }
         let value = match needles.scrub_whole(value.as_bytes()) {
             Some(text) => {
                 *scrubbed += 1;

@@ -205,29 +205,32 @@ impl Stage {
         let reply = match self.gate.pool.send(key, route.reach(), outbound, body).await {
             Ok(reply) => reply,
             Err(error) => {
-                let refusal = self.unsent(&error);
+                let refusal = self.unsent(&error, needles.as_deref());
                 record.outcome = format!("{}: {}", refusal.problem().error.name(), refusal.problem().detail);
                 return Err(refusal);
             }
         };
         let (mut parts, body) = reply.into_parts();
         record.status = parts.status.as_u16();
-        headers::clean_reply(&mut parts.headers);
+        // The HTTP library keeps the upstream's reason phrase there and would write it out again, unsearched.
+        parts.extensions = http::Extensions::new();
         if let Some(needles) = &needles {
-            if let Some(encoding) = headers::foreign_encoding(&parts.headers) {
-                let detail = format!("the reply is encoded as {encoding} and cannot be searched for secrets");
-                record.outcome.clone_from(&detail);
-                return Err(Refusal::request(Code::ReplyNotReadable, detail, self.origin.asked(&self.place.authority)));
+            // Before the headers of the hop go: one of them may name what hides the body.
+            if let Err(why) = headers::check_readable(parts.status, &parts.headers) {
+                why.clone_into(&mut record.outcome);
+                return Err(Refusal::request(Code::ReplyNotReadable, why, self.origin.asked(&self.place.authority)));
             }
             parts.headers = scrub_headers(parts.headers, needles, &mut record.scrubbed);
             if !needles.keeps_length() {
                 parts.headers.remove(header::CONTENT_LENGTH);
             }
         }
+        headers::clean_reply(&mut parts.headers);
         Ok(Response::from_parts(parts, ReplyBody::passed(body, needles, record)))
     }
 
-    fn unsent(&self, error: &SendError) -> Refusal {
+    /// What an upstream did wrong, in words that may be its own and so are searched like any reply.
+    fn unsent(&self, error: &SendError, needles: Option<&Needles>) -> Refusal {
         let code = match error {
             SendError::Dial(DialError::Resolve(ResolveError::Forbidden { .. })) => Code::SsrfDenied,
             SendError::Dial(DialError::Resolve(ResolveError::NoAddress(..)) | DialError::Connect { .. }) => {
@@ -236,7 +239,10 @@ impl Stage {
             SendError::Dial(DialError::Tls { .. }) => Code::UpstreamTlsFailed,
             SendError::Broken { .. } => Code::UpstreamBroken,
         };
-        Refusal::request(code, error.to_string(), self.origin.asked(&self.place.authority))
+        let detail = error.to_string();
+        let clean = needles.and_then(|needles| needles.scrub_whole(detail.as_bytes()));
+        let detail = clean.map_or(detail, |clean| String::from_utf8_lossy(&clean).into_owned());
+        Refusal::request(code, detail, self.origin.asked(&self.place.authority))
     }
 
     /// The head that goes up: the canonical target and nothing that belongs to this hop.
@@ -248,6 +254,7 @@ impl Stage {
         let uri = PathAndQuery::try_from(text).map(Uri::from);
         parts.uri = uri.map_err(|e| Refusal::request(Code::InvalidRequestTarget, e.to_string(), self.asked(target)))?;
         parts.version = http::Version::HTTP_11;
+        parts.extensions = http::Extensions::new();
         let searched = is_bound(self.rules.policy.credentials(), &self.place.authority);
         headers::clean_request(&mut parts.headers, &self.place, searched);
         Ok(parts)

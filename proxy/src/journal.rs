@@ -61,6 +61,9 @@ const BATCH_RECORDS: usize = 256;
 /// How old the signed head may be while records come in: this much of a journal's end is unsigned after a crash.
 const HEAD_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long the end of a journal waits for a descriptor.
+const LAST_HEAD_PATIENCE: Duration = Duration::from_secs(5);
+
 impl Journal {
     /// Starts the journal of a session in two new files of `folder`: `SEGMENT.jsonl` and `SEGMENT.head`.
     ///
@@ -178,16 +181,16 @@ impl Writer {
             match receive(queue, wait) {
                 Ok(first) => {
                     if self.write_batch(first, queue)? == Flow::End {
-                        return self.write_head(true);
+                        return self.last_head();
                     }
                     unsigned = true;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.write_head(true),
+                Err(RecvTimeoutError::Disconnected) => return self.last_head(),
             }
             if unsigned && signed.elapsed() >= HEAD_INTERVAL {
-                self.write_head(false)?;
-                (signed, unsigned) = (Instant::now(), false);
+                unsigned = !self.try_head()?;
+                signed = Instant::now();
             }
         }
     }
@@ -221,6 +224,28 @@ impl Writer {
         Ok(flow)
     }
 
+    /// Signs, unless the process is out of descriptors: then the next try will do, the records themselves are written.
+    fn try_head(&mut self) -> std::io::Result<bool> {
+        match self.write_head(false) {
+            Ok(()) => Ok(true),
+            Err(error) if is_out_of_descriptors(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Signs the end. Connections that are being closed give their descriptors back meanwhile.
+    fn last_head(&mut self) -> std::io::Result<()> {
+        let deadline = Instant::now() + LAST_HEAD_PATIENCE;
+        loop {
+            match self.write_head(true) {
+                Err(error) if is_out_of_descriptors(&error) && Instant::now() < deadline => {
+                    std::thread::park_timeout(HEAD_INTERVAL);
+                }
+                done => return done,
+            }
+        }
+    }
+
     fn write_head(&mut self, closed: bool) -> std::io::Result<()> {
         let text = self.key.sign(&self.chain, closed).to_text();
         let draft = self.head.with_extension("head.new");
@@ -232,6 +257,10 @@ impl Writer {
         }
         std::fs::rename(&draft, &self.head)
     }
+}
+
+fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE))
 }
 
 /// `recv_timeout` that can wait for ever.

@@ -50,6 +50,7 @@ pub struct Gate {
     identifier: Option<Arc<Identifier>>,
     names: Names,
     connections: Arc<Semaphore>,
+    lookups: Semaphore,
     connection_numbers: AtomicU64,
     request_numbers: AtomicU64,
 }
@@ -70,7 +71,24 @@ pub struct Setup {
 }
 
 /// Connections that one sandbox may hold at a time; further ones wait in the listener's backlog.
-const MAX_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: u64 = 4096;
+
+/// Descriptors of one connection: the client's, the upstream's, and one that is on its way.
+const DESCRIPTORS_EACH: u64 = 3;
+
+/// Descriptors that connections never get: journal, listeners, files that are read to identify callers.
+const DESCRIPTORS_KEPT: u64 = 256;
+
+/// Callers that are looked up at a time; each lookup may read a whole executable.
+const MAX_LOOKUPS: usize = 8;
+
+/// As many connections as there are descriptors for.
+fn connection_limit() -> usize {
+    let files = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+    let files = files.map_or(1024, |(soft, _)| soft);
+    let limit = (files.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH).clamp(16, MAX_CONNECTIONS);
+    usize::try_from(limit).unwrap_or(16)
+}
 
 impl Gate {
     /// Puts a gate together. Nothing is served before [`Gate::serve`].
@@ -84,7 +102,8 @@ impl Gate {
             pool,
             identifier,
             names: Names::default(),
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            connections: Arc::new(Semaphore::new(connection_limit())),
+            lookups: Semaphore::new(MAX_LOOKUPS),
             connection_numbers: AtomicU64::new(1),
             request_numbers: AtomicU64::new(1),
         })
@@ -109,6 +128,7 @@ impl Gate {
     /// The caller behind a connection; looked up off the runtime's threads, since it reads files.
     async fn identify(&self, client: std::net::SocketAddr, server: std::net::SocketAddr) -> Caller {
         let Some(identifier) = self.identifier.clone() else { return Caller::Unknown(Unidentified::Outside) };
+        let Ok(_turn) = self.lookups.acquire().await else { return Caller::Unknown(Unidentified::Unreadable) };
         tokio::task::spawn_blocking(move || identifier.identify(client, server))
             .await
             .unwrap_or(Caller::Unknown(Unidentified::Unreadable))

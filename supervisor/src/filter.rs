@@ -88,10 +88,15 @@ fn foreign_calls() -> BpfProgram {
 
 fn refused() -> Result<Rules, String> {
     let mut rules: Rules = NEVER.iter().map(|call| (*call, Vec::new())).collect();
-    rules.insert(libc::SYS_clone, each_bit(0, NAMESPACE_FLAGS)?);
+    // Threads of one process share their descriptors here: who holds a connection is read process by process.
+    let (thread, files) = (libc::CLONE_THREAD as u64, libc::CLONE_FILES as u64);
+    let mut clone = each_bit(0, NAMESPACE_FLAGS)?;
+    clone.push(all(&[masked(0, thread | files, thread)?])?);
+    rules.insert(libc::SYS_clone, clone);
     let mut unshare = each_bit(0, NAMESPACE_FLAGS)?;
-    unshare.extend(each_bit(0, &[CLONE_NEWTIME])?);
+    unshare.extend(each_bit(0, &[CLONE_NEWTIME, files])?);
     rules.insert(libc::SYS_unshare, unshare);
+    rules.insert(libc::SYS_close_range, each_bit(2, &[libc::CLOSE_RANGE_UNSHARE as u64])?);
     rules.insert(libc::SYS_ioctl, each_value(1, &[libc::TIOCSTI, TIOCCONS, TIOCLINUX, TIOCSETD])?);
     // A process that hides from /proc cannot be told from others, so that nothing of the sandbox could be identified.
     rules.insert(libc::SYS_prctl, vec![all(&[is(0, libc::PR_SET_DUMPABLE as u64)?, not(1, 1)?])?]);

@@ -247,8 +247,14 @@ pub fn program() -> &'static Path {
 /// Makes a command run on a kernel that seems to lack `feature`; see `src/bin/without.rs`.
 #[must_use]
 pub fn without(feature: &str, command: &Command) -> Command {
-    let mut wrapped = Command::new(enterable("without"));
-    wrapped.arg(feature).arg(command.get_program()).args(command.get_args()).env_clear();
+    through(&[&enterable("without").display().to_string(), feature], command)
+}
+
+/// Makes a command run through another, as in `prlimit --nofile=400 COMMAND`.
+#[must_use]
+pub fn through(wrapper: &[&str], command: &Command) -> Command {
+    let mut wrapped = Command::new(wrapper[0]);
+    wrapped.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args()).env_clear();
     wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     wrapped.current_dir(command.get_current_dir().expect("every command of a bench has one"));
     if Uid::effective().is_root() {

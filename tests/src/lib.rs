@@ -7,5 +7,5 @@
 mod bench;
 mod origin;
 
-pub use bench::{Bench, Finished, Started, finish, program, without};
+pub use bench::{Bench, Finished, Started, finish, program, through, without};
 pub use origin::{Arrived, Origin};

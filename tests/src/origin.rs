@@ -139,6 +139,7 @@ fn reply(path: &str, arrived: &Arrived, files: &Path) -> Reply {
             reply.headers_mut().insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
             reply
         }
+        ["", "hostile", how] => hostile(how, arrived),
         ["", "bytes", count] => whole("x".repeat(count.parse().unwrap_or(0))),
         ["", "files", rest @ ..] => match std::fs::read(files.join(rest.join("/"))) {
             Ok(content) => whole(content),
@@ -146,6 +147,44 @@ fn reply(path: &str, arrived: &Arrived, files: &Path) -> Reply {
         },
         _ => whole("ok"),
     }
+}
+
+/// Replies that hand the token back where few look for it. The token is the authorization's last word.
+fn hostile(how: &str, arrived: &Arrived) -> Reply {
+    let token =
+        arrived.header("authorization").and_then(|value| value.rsplit(' ').next()).unwrap_or_default().to_owned();
+    let value = || header::HeaderValue::try_from(token.clone()).expect("a token");
+    match how {
+        "reason" => {
+            let mut reply = whole("ok");
+            reply.extensions_mut().insert(hyper::ext::ReasonPhrase::try_from(token.into_bytes()).expect("a phrase"));
+            reply
+        }
+        "coding" => with(header::CONTENT_ENCODING, value(), "ok"),
+        "name" => with(header::HeaderName::try_from(format!("x-{token}")).expect("a name"), value(), "ok"),
+        "case" => whole(format!("{} {}", token.to_lowercase(), token.to_uppercase())),
+        "utf16" => whole(token.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()),
+        "entities" => whole(token.chars().map(|c| format!("&#{};", u32::from(c))).collect::<String>()),
+        "hidden" => {
+            let mut reply = with(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"), token);
+            reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("content-encoding"));
+            reply
+        }
+        "part" => {
+            let cut = token.len().min(10);
+            let mut reply =
+                with(header::CONTENT_RANGE, header::HeaderValue::from_static("bytes 0-9/40"), token[..cut].to_owned());
+            *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
+            reply
+        }
+        _ => status(StatusCode::NOT_FOUND),
+    }
+}
+
+fn with(name: header::HeaderName, value: header::HeaderValue, body: impl Into<Bytes>) -> Reply {
+    let mut reply = whole(body);
+    reply.headers_mut().insert(name, value);
+    reply
 }
 
 fn whole(body: impl Into<Bytes>) -> Reply {

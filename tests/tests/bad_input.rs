@@ -145,7 +145,7 @@ fn a_secret_that_cannot_be_read_is_5() {
     check(&["--secret", "A=cmd:true"], AGENT, 5, &["secret A", "empty"]);
     check(&["--secret", "A=cmd:echo x"], AGENT, 5, &["secret A", "shorter than"]);
     check(&["--secret", "A=cmd:printf 'abcdef\\r\\nX-Evil: 1'"], AGENT, 5, &["secret A", "line break"]);
-    check(&["--secret", "A=cmd:echo 123456", "--secret", "A=cmd:echo 123456"], AGENT, 5, &["given twice"]);
+    check(&["--secret", "A=cmd:echo 12345678", "--secret", "A=cmd:echo 12345678"], AGENT, 5, &["given twice"]);
 }
 
 #[test]
@@ -155,6 +155,23 @@ fn a_secret_file_that_the_agent_would_see_is_refused() {
     let secret = format!("A=file:{}", bench.path("work/token").display());
     let finished = bench.agent(&["--secret", &secret], AGENT);
     check_refused(&bench, &finished, 5, &["work/token", "the agent would see the secret"]);
+}
+
+/// A link that leads to the state, and one that an agent could have laid.
+#[test]
+fn links_do_not_hide_what_is_granted() {
+    let bench = Bench::new(POLICY);
+    let link = bench.path("link");
+    std::os::unix::fs::symlink(bench.path("home"), &link).expect("linked");
+    let grant = |path: &std::path::Path| {
+        format!("{POLICY}filesystem_policy: {{ include_workdir: true, read_only: ['{}'] }}\n", path.display())
+    };
+    bench.set_policy(&grant(&link));
+    check_refused(&bench, &bench.agent(&[], AGENT), 3, &["TOLLGATE_HOME"]);
+    let laid = bench.path("work/sub");
+    std::os::unix::fs::symlink("/var", &laid).expect("linked");
+    bench.set_policy(&grant(&laid));
+    check_refused(&bench, &bench.agent(&[], AGENT), 3, &["work/sub is a link", "could point it anywhere"]);
 }
 
 #[test]

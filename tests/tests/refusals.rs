@@ -1,7 +1,7 @@
 //! What must not pass, does not; nothing of it reaches the upstream, and the client is told why.
 
 use serde_json::Value;
-use tollgate_tests::Bench;
+use tollgate_tests::{Bench, through};
 
 const POLICY: &str = "
 version: 1
@@ -16,6 +16,7 @@ network_policies:
           - allow: { method: GET, path: /echo }
           - allow: { method: GET, path: /hex }
           - allow: { method: GET, path: /gzip }
+          - allow: { method: GET, path: '/hostile/*' }
         deny_rules:
           - { method: GET, path: /v1/secret }
       - host: other.test
@@ -212,6 +213,70 @@ fn k4_an_encoded_echo_is_scrubbed() {
     assert_eq!(bench.origin.arrived()[0].header("authorization"), Some(format!("Bearer {REAL}").as_str()));
     let scrubbed: Vec<_> = bench.events("reply").iter().map(|r| r["scrubbed"].as_u64()).collect();
     assert_eq!(scrubbed, [Some(1), Some(2)], "the body; then the header and the body");
+}
+
+/// A bound service that hands the token back in odd places: what arrives holds none of it, nor does the journal.
+#[test]
+fn k3_k4_hostile_replies_hand_nothing_over() {
+    const LOWER: &str = "0123456789abcdef-lower-case-token-0042";
+    let bench = Bench::new(POLICY);
+    let secret = format!("TOKEN=cmd:printf {LOWER}");
+    let hows = ["reason", "coding", "name", "case", "utf16", "entities", "hidden", "part"];
+    let urls: Vec<_> = hows.iter().map(|how| format!("https://api.test/hostile/{how}")).collect();
+    let script = format!(
+        r#"for url in {}; do curl -sS -i -H "Authorization: Bearer $TOKEN" -H 'Range: bytes=0-5' $url; echo; done"#,
+        urls.join(" ")
+    );
+    let printed = bench.shell(&["--secret", &secret], &script).succeeded();
+    assert_eq!(bench.origin.arrived().len(), hows.len(), "{printed}");
+    assert!(bench.origin.arrived().iter().all(|arrived| arrived.header("range").is_none()), "no part is asked for");
+    let printed = printed.replace('\0', "").to_lowercase();
+    let entities: String = LOWER.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+    for text in [LOWER, &LOWER[..10], &entities] {
+        assert!(!printed.contains(text), "{text} is in {printed}");
+    }
+    let journal = std::fs::read_to_string(bench.journal_file()).expect("a journal");
+    assert!(!journal.contains(&LOWER[..10]), "{journal}");
+}
+
+/// A program that holds a permitted program's connection in a thread's own descriptors.
+#[test]
+fn l10_threads_do_not_hide_descriptors() {
+    let bench = Bench::new(POLICY);
+    bench.write(
+        "work/try.py",
+        "import ctypes, errno\n\
+         libc = ctypes.CDLL(None, use_errno=True)\n\
+         def t(*a):\n  \
+           r = libc.syscall(*a)\n  \
+           return 'done' if r >= 0 else errno.errorcode[ctypes.get_errno()]\n\
+         print(t(272, 0x400), t(436, 1000, 2000, 2), t(436, 1000, 2000, 0))\n",
+    );
+    let printed = bench.agent(&[], &["python3", "try.py"]).succeeded();
+    assert_eq!(printed, "EPERM EPERM done\n", "unshare and close_range keep the table shared");
+}
+
+/// A sparse executable would take hours to hash.
+#[test]
+fn o_a_huge_executable_is_unknown_at_once() {
+    let bench = Bench::new(POLICY);
+    let script = "cp /usr/bin/curl big && truncate -s 300G big && ./big -sS -o /dev/null -w '%{http_connect}' https://api.test/echo; true";
+    assert_eq!(bench.shell(&[], script).succeeded(), "403");
+    let connection = &bench.events("connection")[0];
+    assert_eq!(connection["binary"], "unknown: process unreadable");
+}
+
+/// More connections than descriptors: others wait, nothing dies, and afterwards everything is as before.
+#[test]
+fn o2_running_out_of_descriptors_slows_down_only() {
+    let bench = Bench::new(POLICY);
+    let script = "python3 - <<'E'\nimport socket\nall = []\n\
+                  for n in range(900):\n  s = socket.socket(); s.settimeout(5); s.connect(('127.0.0.1', 3128)); all.append(s)\nE\n\
+                  curl -sS --fail https://api.test/echo >/dev/null && echo served";
+    let finished =
+        tollgate_tests::finish(&mut through(&["prlimit", "--nofile=400:400"], &bench.run(&[], &["sh", "-c", script])));
+    assert!(finished.stdout.contains("served"), "{finished:?}");
+    assert_eq!(bench.journal().last().map(|record| record["event"].clone()), Some("close".into()));
 }
 
 #[test]

@@ -19,14 +19,17 @@ pub fn run(order: Order, quiet: bool) -> Result<ExitCode, Failure> {
     if !quiet {
         eprintln!("tollgate: sandbox {}, journal {}", session.name(), session.journal_path().display());
     }
-    let outcome = runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let mut running = session.start().await?;
         let outcome = wait(&mut running, &mut signals).await;
         running.close(&outcome)?;
         Ok(outcome)
-    })?;
-    Ok(exit_code(&outcome))
+    });
+    // What still reads an executable or waits for a name server has nobody left to answer.
+    runtime.shutdown_background();
+    Ok(exit_code(&outcome?))
 }
 
 /// The proxy's runtime.

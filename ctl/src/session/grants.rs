@@ -48,7 +48,7 @@ pub fn files(request: &Request<'_>) -> Files {
     files.read_only.extend(executable(request.command, request.workdir));
     files.home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/agent"), PathBuf::from);
     files.overlays = overlays(request.folder);
-    if let Some(grant) = files.read_write.iter().find(|grant| request.policy_file.starts_with(grant)) {
+    if let Some(grant) = holder(&files.read_write, request.policy_file) {
         let above = request.policy_file.ancestors().skip(1);
         files.pinned = above.take_while(|folder| *folder != grant).map(Path::to_owned).collect();
         files.overlays.push((request.policy_file.to_owned(), request.policy_file.to_owned()));
@@ -58,12 +58,44 @@ pub fn files(request: &Request<'_>) -> Files {
 
 /// True when the agent may write below one of the grants that hold `path`.
 pub fn writable(files: &Files, path: &Path) -> bool {
-    files.read_write.iter().any(|grant| path.starts_with(grant))
+    holder(&files.read_write, path).is_some()
+}
+
+/// The grant that holds a path, both without links: a link's target is what becomes visible.
+fn holder(grants: &[PathBuf], path: &Path) -> Option<PathBuf> {
+    grants.iter().map(|grant| real(grant)).find(|grant| path.starts_with(grant))
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// A granted name that is a link must not lie where an agent can lay links: it would choose what is granted next time.
+fn check_links(files: &Files) -> Result<(), Failure> {
+    let writable: Vec<_> = files.read_write.iter().map(|grant| real(grant)).collect();
+    for grant in files.read_only.iter().chain(&files.read_write) {
+        let place = grant.parent().map(real).unwrap_or_default();
+        let movable = writable.iter().find(|folder| place.starts_with(folder));
+        if let Some(folder) = movable
+            && real(grant) != place.join(grant.file_name().unwrap_or_default())
+        {
+            let message = format!(
+                "the granted path {} is a link in {}, where the agent could point it anywhere; grant {} itself, or remove the link",
+                grant.display(),
+                folder.display(),
+                real(grant).display()
+            );
+            return Err(Failure::new(Kind::Policy, message));
+        }
+    }
+    Ok(())
 }
 
 /// Secrets and state must not lie in what the agent sees.
 pub fn check_hidden(files: &Files, home: &Home, secret_files: &[&Path]) -> Result<(), Failure> {
-    let grants = || files.read_only.iter().chain(&files.read_write);
+    check_links(files)?;
+    let all: Vec<_> = files.read_only.iter().chain(&files.read_write).map(|grant| real(grant)).collect();
+    let grants = || all.iter();
     if let Some(grant) = grants().find(|grant| home.path().starts_with(grant) || grant.starts_with(home.path())) {
         let message = format!(
             "the agent would see {}, where Tollgate keeps its state {}; start it in a project folder below, or set TOLLGATE_HOME to a folder elsewhere",
@@ -73,7 +105,7 @@ pub fn check_hidden(files: &Files, home: &Home, secret_files: &[&Path]) -> Resul
         return Err(Failure::new(Kind::Policy, message));
     }
     for file in secret_files {
-        let file = file.canonicalize().unwrap_or_else(|_| (*file).to_owned());
+        let file = real(file);
         if let Some(grant) = grants().find(|grant| file.starts_with(grant) && !is_private_inside(grant)) {
             let message = format!(
                 "the agent would see the secret in {}, which lies in the granted folder {}; move the file elsewhere",

@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tollgate_audit::Event;
 use tollgate_proxy::{
     CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, Pin, Pool, Resolver, Rules, Setup, Sockets,
@@ -103,6 +104,7 @@ impl Session {
             Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
         let journal = Arc::new(journal);
         let confined = tollgate_supervisor::launch(&cell).map_err(|e| not_started(&journal, &e))?;
+        raise_file_limit();
         let rules = Arc::new(Rules::new(policy, vault));
         let (sockets, identifier, root, confined) = take_sockets(confined);
         let fence = grants::writable(&cell.files, file.path()).then(|| Fence::new(root));
@@ -279,6 +281,16 @@ fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journa
         pins: order.pins.iter().map(ToString::to_string).collect(),
         credentials: generation.vault.secrets().iter().map(|s| s.name().to_string()).collect(),
         journal: journal.display().to_string(),
+    }
+}
+
+/// Every connection takes three descriptors; the usual soft limit of 1024 is meant for programs that select(2). The agent
+/// has been started with the limit as it was.
+fn raise_file_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 

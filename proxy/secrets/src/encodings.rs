@@ -9,8 +9,11 @@ pub(crate) struct Spelling {
     pub(crate) replacement: Vec<u8>,
 }
 
-/// Every spelling that is searched for: plain, base64 and base64url at any offset, hexadecimal, percent-encoded (also
-/// twice), JSON- and HTML-escaped.
+/// Every spelling that is searched for: plain in either case and as UTF-16, base64 and base64url at any offset,
+/// hexadecimal, percent-encoded (also twice), JSON- and HTML-escaped.
+///
+/// These are the spellings of honest services. One that means to hand a secret over can always make up another (reversed,
+/// one character a line); the binding decides who gets to see it in the first place.
 pub(crate) fn spellings(value: &str, placeholder: &str) -> Vec<Spelling> {
     let mut all = Vec::new();
     for encode in WHOLE {
@@ -40,6 +43,13 @@ pub(crate) const MIN_NEEDLE_BYTES: usize = 6;
 
 const WHOLE: &[fn(&str) -> String] = &[
     str::to_owned,
+    str::to_lowercase,
+    str::to_uppercase,
+    |s| s.chars().flat_map(|c| [c, '\0']).collect(),
+    |s| s.chars().flat_map(|c| ['\0', c]).collect(),
+    |s| s.chars().map(|c| format!("&#{};", u32::from(c))).collect(),
+    |s| s.chars().map(|c| format!("&#x{:x};", u32::from(c))).collect(),
+    |s| s.chars().map(|c| format!("&#x{:X};", u32::from(c))).collect(),
     |s| hex(s, false),
     |s| hex(s, true),
     |s| percent(s, is_unreserved, true),

@@ -33,7 +33,7 @@ pub enum ValueError {
 }
 
 /// Below this, replies that merely resemble the value would be altered.
-pub(crate) const MIN_VALUE_BYTES: usize = 6;
+pub(crate) const MIN_VALUE_BYTES: usize = 8;
 
 /// The largest value that any header slot takes.
 pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
@@ -150,8 +150,8 @@ mod tests {
         check_value("", Err(ValueError::Empty));
         check_value("short", Err(ValueError::TooShort));
         check_value("abcdef\r\nX-Evil: 1", Err(ValueError::Control));
-        check_value("abcdef\n", Err(ValueError::Control));
-        check_value("abc\0def", Err(ValueError::Control));
+        check_value("abcdefgh\n", Err(ValueError::Control));
+        check_value("abcd\0efgh", Err(ValueError::Control));
         check_value(&"x".repeat(MAX_VALUE_BYTES + 1), Err(ValueError::TooLong));
         check_value("correct horse", Ok(()));
     }

@@ -1,7 +1,7 @@
 //! Headers: which must agree, which belong to one hop, which an agent may not set.
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use tollgate_model::{Authority, Port, Scheme};
 
 use super::Place;
@@ -33,8 +33,9 @@ pub(super) fn check_authority(headers: &HeaderMap, uri: &Uri, place: &Place) -> 
 /// that was judged; writes `Host` from what was judged. A reply that will be `searched` for secrets is asked for in plain form.
 pub(super) fn clean_request(headers: &mut HeaderMap, place: &Place, searched: bool) {
     remove_hop_by_hop(headers);
-    for name in FORGED {
-        headers.remove(*name);
+    let forged: Vec<_> = headers.keys().filter(|name| is_forged(name)).cloned().collect();
+    for name in forged {
+        headers.remove(name);
     }
     let omit_port = place.authority.port == default_port(place.scheme);
     let host = match (omit_port, place.authority.host.address()) {
@@ -45,6 +46,9 @@ pub(super) fn clean_request(headers: &mut HeaderMap, place: &Place, searched: bo
     headers.insert(header::HOST, HeaderValue::try_from(host).expect("a canonical authority is visible ASCII"));
     if searched {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_CHARSET] {
+            headers.remove(name);
+        }
     }
 }
 
@@ -54,13 +58,25 @@ pub(super) fn clean_reply(headers: &mut HeaderMap) {
     headers.remove(header::ALT_SVC);
 }
 
-/// An encoding that hides the body.
-pub(super) fn foreign_encoding(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .find(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
-        .map(|value| value.to_str().unwrap_or("?").chars().take(32).collect())
+/// A reply that is to be searched must be whole and plain: no content coding, no transfer coding but `chunked`, no part of
+/// a larger thing, since a secret that is cut in two is found in neither half.
+///
+/// # Errors
+/// One sentence in our own words: what the upstream wrote may be the secret.
+pub(super) fn check_readable(status: StatusCode, headers: &HeaderMap) -> Result<(), &'static str> {
+    let only = |name: HeaderName, plain: &[u8]| {
+        headers.get_all(name).iter().all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(plain))
+    };
+    if !only(header::CONTENT_ENCODING, b"identity") {
+        return Err("the reply has a content coding and cannot be searched for secrets");
+    }
+    if !only(header::TRANSFER_ENCODING, b"chunked") {
+        return Err("the reply has a transfer coding and cannot be searched for secrets");
+    }
+    if status == StatusCode::PARTIAL_CONTENT || headers.contains_key(header::CONTENT_RANGE) {
+        return Err("the reply is a part of a larger one and cannot be searched for secrets");
+    }
+    Ok(())
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -71,7 +87,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         // A client may not use Connection to take away what decides who it is and where it goes (RFC 9110, 7.6.1).
-        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+        .filter(|name: &HeaderName| *name != header::HOST && !name.as_str().starts_with("content-"))
         .collect();
     for name in named.iter().map(HeaderName::as_str).chain(HOP_BY_HOP.iter().copied()) {
         headers.remove(name);
@@ -98,17 +114,12 @@ const HOP_BY_HOP: &[&str] = &[
 ];
 
 /// Headers that say who the client is or what the request really means: servers believe them, policies do not see them.
-const FORGED: &[&str] = &[
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-real-ip",
-    "x-rewrite-url",
-];
+/// Some servers take `_` for `-`.
+fn is_forged(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    FORGED.contains(&name.as_str()) || FORGED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+const FORGED: &[&str] =
+    &["forwarded", "x-method-override", "x-real-ip", "x-rewrite-url", "x-client-ip", "true-client-ip"];
+const FORGED_PREFIXES: &[&str] = &["x-forwarded-", "x-http-method", "x-original-"];

@@ -24,6 +24,9 @@ struct Version {
     changed: (i64, i64),
 }
 
+/// The largest runtimes have a few hundred megabytes; a sparse file of terabytes must not keep a core busy.
+const MAX_EXECUTABLE_BYTES: u64 = 1 << 30;
+
 /// Different executables that one sandbox is likely to run.
 const CACHED_FILES: usize = 1024;
 
@@ -39,17 +42,15 @@ impl Hashes {
         let path = process.executable()?;
         let mut file = File::from(process.open_executable()?);
         let version = version(&file)?;
-        let sha256 = match self.0.get(&version) {
-            Some(known) => known,
-            None => {
-                let fresh = hash(&mut file)?;
-                // A file that changed under our reading gets no cached hash.
-                if self::version(&file)? == version {
-                    self.0.insert(version, fresh);
-                }
-                fresh
-            }
-        };
+        if version.size > MAX_EXECUTABLE_BYTES {
+            return Err(Unidentified::Unreadable);
+        }
+        // One reader for each version: many connections of one large program must not all read it.
+        let sha256 = self.0.get_or_insert_with(&version, || {
+            let fresh = hash(&mut file)?;
+            // A file that changed under our reading has no hash.
+            if self::version(&file)? == version { Ok(fresh) } else { Err(Unidentified::Unreadable) }
+        })?;
         Ok(Program { path: path.into(), sha256 })
     }
 }

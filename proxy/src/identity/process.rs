@@ -84,23 +84,17 @@ impl Process {
     ///
     /// A process that hides its descriptors (it runs a file that its user may not read) may hold any socket, so it makes
     /// every caller unknown: otherwise it could use a connection in the name of a program that shares it.
+    ///
+    /// Every thread is asked, since threads need not share their descriptors.
     pub(super) fn holds(&self, inode: u64) -> Result<bool, Unidentified> {
-        let wanted = format!("socket:[{inode}]");
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let descriptors = match openat(&self.folder, "fd", flags, Mode::empty()) {
-            Ok(descriptors) => descriptors,
-            Err(Errno::ENOENT | Errno::ESRCH) => return Ok(false),
-            Err(_) => return Err(Unidentified::Unreadable),
-        };
-        let leads_there = |number: &u32| {
-            readlinkat(&descriptors, number.to_string().as_str())
-                .is_ok_and(|target| target.as_bytes() == wanted.as_bytes())
-        };
-        match numbers(&descriptors) {
-            Ok(numbers) => Ok(numbers.iter().any(leads_there)),
-            // It ended while it was being listed.
-            Err(_) => Ok(false),
+        let Some(tasks) = open_folder(&self.folder, "task")? else { return Ok(false) };
+        for task in numbers(&tasks).unwrap_or_default() {
+            let descriptors = open_folder(&tasks, &format!("{task}/fd"))?;
+            if descriptors.is_some_and(|descriptors| leads_to(&descriptors, inode)) {
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
 
     /// The path of its executable as the sandbox sees it.
@@ -135,6 +129,24 @@ impl Process {
         let bytes = std::io::read_to_string(std::fs::File::from(file)).map_err(|_| Unidentified::Gone)?;
         Ok(bytes)
     }
+}
+
+/// A folder of `/proc`; nothing when its process has ended.
+fn open_folder(at: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Unidentified> {
+    match openat(at, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        Err(_) => Err(Unidentified::Unreadable),
+    }
+}
+
+/// True when one of these descriptors is the socket.
+fn leads_to(descriptors: &OwnedFd, inode: u64) -> bool {
+    let wanted = format!("socket:[{inode}]");
+    // A process that ends while it is listed holds nothing.
+    numbers(descriptors).unwrap_or_default().iter().any(|number| {
+        readlinkat(descriptors, number.to_string().as_str()).is_ok_and(|target| target.as_bytes() == wanted.as_bytes())
+    })
 }
 
 /// The entries of a directory that are numbers: processes, descriptors.

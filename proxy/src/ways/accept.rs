@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Gate;
 
@@ -14,6 +15,8 @@ pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     /// The client's address.
     pub(super) client: SocketAddr,
+    /// Its place among the connections that the gate holds: given back when the last copy goes.
+    pub(super) slot: Arc<OwnedSemaphorePermit>,
 }
 
 /// Pause after a failed accept: out of descriptors or memory, which other connections will give back.
@@ -34,23 +37,20 @@ where
     tokio::spawn(async move {
         loop {
             let Ok(slot) = Arc::clone(&gate.connections).acquire_owned().await else { return };
-            let Some(accepted) = accept(&listener).await else { continue };
-            let serving = serve(Arc::clone(&gate), accepted);
-            tokio::spawn(async move {
-                serving.await;
-                drop(slot);
-            });
+            if let Some((stream, client)) = accept(&listener).await {
+                tokio::spawn(serve(Arc::clone(&gate), Accepted { stream, client, slot: Arc::new(slot) }));
+            }
         }
     });
     Ok(())
 }
 
-async fn accept(listener: &TcpListener) -> Option<Accepted> {
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
         Ok((stream, client)) => {
             // Without it small replies wait for acknowledgements. A socket that refuses it is already dead.
             stream.set_nodelay(true).ok()?;
-            Some(Accepted { stream, client })
+            Some((stream, client))
         }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");

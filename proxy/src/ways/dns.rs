@@ -146,7 +146,7 @@ async fn send(socket: &UdpSocket, datagram: &Datagram, reply: &[u8]) {
 
 /// Questions over TCP: two bytes of length before each message (RFC 1035, section 4.2.2).
 pub(super) async fn serve_tcp(gate: Arc<Gate>, accepted: Accepted) {
-    let mut stream = accepted.stream;
+    let Accepted { mut stream, slot: _slot, .. } = accepted;
     while let Ok(Ok(length)) = tokio::time::timeout(TCP_IDLE, stream.read_u16()).await {
         let mut query = vec![0; usize::from(length)];
         let read = tokio::time::timeout(TCP_IDLE, stream.read_exact(&mut query)).await;
@@ -156,7 +156,8 @@ pub(super) async fn serve_tcp(gate: Arc<Gate>, accepted: Accepted) {
         let Some(reply) = answer(&gate, &query) else { return };
         let Ok(length) = u16::try_from(reply.len()) else { return };
         let framed = [&length.to_be_bytes()[..], &reply].concat();
-        if stream.write_all(&framed).await.is_err() {
+        let written = tokio::time::timeout(TCP_IDLE, stream.write_all(&framed)).await;
+        if !matches!(written, Ok(Ok(()))) {
             return;
         }
     }

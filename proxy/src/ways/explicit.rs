@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -9,8 +10,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
 use tollgate_audit::Verdict;
-use tollgate_model::{Authority, Port, Scheme};
+use tollgate_model::{Authority, Caller, Port, Scheme, Unidentified};
 
 use super::accept::Accepted;
 use crate::Gate;
@@ -20,28 +22,46 @@ use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Refusal};
 use crate::tunnel;
 
+/// The connection's place, which a tunnel takes over.
+type Slot = Arc<OwnedSemaphorePermit>;
+
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
-    let Accepted { stream, client } = accepted;
+    let Accepted { stream, client, slot } = accepted;
     let Ok(server) = stream.local_addr() else { return };
     let connection = gate.next_connection();
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
-        let gate = Arc::clone(&gate);
+        let (gate, slot) = (Arc::clone(&gate), Arc::clone(&slot));
+        asked.store(true, Ordering::Relaxed);
         async move {
             // Asked with each request and not once at accept: a socket may have got more holders meanwhile.
             let caller = gate.identify(client, server).await;
             let origin = Arc::new(Origin::new(connection, "explicit", caller));
-            Ok::<_, Infallible>(answer(gate, origin, request).await)
+            Ok::<_, Infallible>(answer(gate, origin, slot, request).await)
         }
     });
     let served = tunnel::http1().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
     if let Err(error) = served {
         tracing::debug!(connection, %error, "explicit connection ended");
     }
+    if !asked.into_inner() {
+        record_silence(&gate, connection);
+    }
 }
 
-async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, request: Request<Incoming>) -> Response<ReplyBody> {
+/// A connection on which no request could be read leaves a record as well.
+fn record_silence(gate: &Gate, connection: u64) {
+    let origin = Origin::new(connection, "explicit", Caller::Unknown(Unidentified::Gone));
+    let reason = "no request came, or none that could be read";
+    let verdict = Verdict { decision: "denied", policy: "", rule: "", error: Code::InvalidRequest.name(), reason };
+    if let Err(refusal) = record_connection(gate, &gate.rules.current(), &origin, "-", verdict) {
+        tracing::debug!(detail = refusal.problem().detail, "a silent connection could not be recorded");
+    }
+}
+
+async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, slot: Slot, request: Request<Incoming>) -> Response<ReplyBody> {
     let answered = if request.method() == Method::CONNECT {
-        connect(&gate, &origin, request).map(|()| Response::new(ReplyBody::empty()))
+        connect(&gate, &origin, slot, request).map(|()| Response::new(ReplyBody::empty()))
     } else {
         match absolute_form(&request, &origin) {
             Ok(place) => match judge_connection(&gate, &gate.rules.current(), &origin, &place.authority) {
@@ -55,7 +75,7 @@ async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, request: Request<Incoming>
 }
 
 /// Judges a CONNECT and, if it may, leaves a task behind that takes over the connection once the 200 is out.
-fn connect(gate: &Arc<Gate>, origin: &Arc<Origin>, mut request: Request<Incoming>) -> Result<(), Refusal> {
+fn connect(gate: &Arc<Gate>, origin: &Arc<Origin>, slot: Slot, mut request: Request<Incoming>) -> Result<(), Refusal> {
     let authority = match connect_target(&request) {
         Ok(authority) => gate.names.recall(authority),
         Err(refusal) => return refuse_unjudged(gate, origin, request.uri(), refusal),
@@ -67,6 +87,7 @@ fn connect(gate: &Arc<Gate>, origin: &Arc<Origin>, mut request: Request<Incoming
             Ok(upgraded) => tunnel::run(gate, origin, authority, &permit, TokioIo::new(upgraded)).await,
             Err(error) => tracing::debug!(%error, "the client left before its tunnel was open"),
         }
+        drop(slot);
     });
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::tunnel::{self, FirstBytes};
 
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
-    let Accepted { stream, client } = accepted;
+    let Accepted { stream, client, slot: _slot } = accepted;
     let Some(destination) = original_destination(&stream) else {
         let origin = Origin::new(gate.next_connection(), "transparent", gate.identify(client, client).await);
         let verdict = Verdict {

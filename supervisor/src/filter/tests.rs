@@ -85,7 +85,9 @@ fn what_programs_need_is_allowed() {
         (libc::SYS_seccomp, &[]),
         (libc::SYS_clone, &[threads as u64]),
         (libc::SYS_clone, &[libc::SIGCHLD as u64]),
-        (libc::SYS_unshare, &[libc::CLONE_FILES as u64]),
+        (libc::SYS_unshare, &[libc::CLONE_FS as u64]),
+        (libc::SYS_clone, &[(libc::CLONE_THREAD | libc::CLONE_FILES) as u64]),
+        (libc::SYS_close_range, &[3, 9, 0]),
         (libc::SYS_personality, &[0]),
         (libc::SYS_personality, &[0xffff_ffff]),
         (libc::SYS_ioctl, &[0, libc::TIOCGWINSZ]),
@@ -107,6 +109,9 @@ fn arguments_that_reach_further_are_refused() {
     }
     for (number, arguments) in [
         (libc::SYS_unshare, &[CLONE_NEWTIME][..]),
+        (libc::SYS_unshare, &[libc::CLONE_FILES as u64]),
+        (libc::SYS_clone, &[libc::CLONE_THREAD as u64]),
+        (libc::SYS_close_range, &[3, 9, libc::CLOSE_RANGE_UNSHARE as u64]),
         (libc::SYS_ioctl, &[0, libc::TIOCSTI]),
         (libc::SYS_ioctl, &[0, libc::TIOCSTI | 1 << 32]),
         (libc::SYS_ioctl, &[0, TIOCLINUX]),
