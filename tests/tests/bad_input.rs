@@ -71,9 +71,9 @@ fn a_policy_that_cannot_be_used_is_3() {
 
 #[test]
 fn all_mistakes_of_a_policy_are_told_at_once() {
-    let bench = Bench::new("version: 1\nfirst: 1\nsecond: 2\n");
+    let bench = Bench::new("version: 1\nfirst: 1\nsecond: 2\nversion: 1\n");
     let finished = bench.agent(&[], AGENT);
-    check_refused(&bench, &finished, 3, &["policy.yaml:2:1", "policy.yaml:3:1"]);
+    check_refused(&bench, &finished, 3, &["policy.yaml:2:1", "policy.yaml:3:1", "policy.yaml:4:1"]);
 }
 
 #[test]

@@ -155,7 +155,8 @@ pub enum OnError {
 /// # Errors
 /// Every mistake at once, in the order of the text.
 pub fn read(text: &str) -> Result<Document, Diagnostics> {
-    complete(&yaml::read(&header::without(text))?, Diagnostics::default())
+    let (tree, found) = yaml::read_on(&header::without(text))?;
+    complete(&tree, found)
 }
 
 /// Decodes and validates a tree, adding to what was found on the way to it.

@@ -10,14 +10,14 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Position};
 type Events<'a> = Parser<'a, StrInput<'a>>;
 
 /// Builds the tree of the one document in the stream.
-pub(super) fn tree(events: Events<'_>) -> Result<Node, Diagnostics> {
+pub(super) fn tree(events: Events<'_>) -> Result<(Node, Diagnostics), Diagnostics> {
     let mut builder = Builder::default();
     for event in events {
         let (event, span) = event.map_err(|error| builder.with(scan_error(&error)))?;
         let at = position(&span);
         builder.take(event, at).map_err(|stop| builder.with(stop))?;
     }
-    builder.finish()
+    Ok(builder.finish())
 }
 
 /// What is built so far.
@@ -162,11 +162,9 @@ impl Builder {
         found
     }
 
-    fn finish(self) -> Result<Node, Diagnostics> {
-        if !self.found.is_empty() {
-            return Err(self.found);
-        }
-        Ok(self.root.unwrap_or(Node { at: Position { line: 1, column: 1 }, value: Value::Null }))
+    fn finish(self) -> (Node, Diagnostics) {
+        let nothing = Node { at: Position { line: 1, column: 1 }, value: Value::Null };
+        (self.root.unwrap_or(nothing), self.found)
     }
 }
 

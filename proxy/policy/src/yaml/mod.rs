@@ -72,6 +72,17 @@ pub enum Value {
 /// # Errors
 /// Every duplicate key, or the first place where the text is no YAML or exceeds a limit.
 pub fn read(text: &str) -> Result<Node, Diagnostics> {
+    match read_on(text)? {
+        (tree, found) if found.is_empty() => Ok(tree),
+        (_, found) => Err(found),
+    }
+}
+
+/// Reads one document past its duplicate keys, of which the first counts, so that all other mistakes can be told with them.
+///
+/// # Errors
+/// The first place where the text is no YAML or exceeds a limit, and the duplicate keys before it.
+pub(crate) fn read_on(text: &str) -> Result<(Node, Diagnostics), Diagnostics> {
     if text.len() > MAX_BYTES {
         let message = format!("the document has {} bytes, more than {MAX_BYTES}", text.len());
         return Err(Diagnostic::error(Position { line: 1, column: 1 }, message).into());

@@ -70,9 +70,8 @@ struct Translated {
 /// # Errors
 /// Every mistake at once, in the order of the text.
 pub fn import(text: &str) -> Result<Imported, Diagnostics> {
-    let tree = yaml::read(&header::without(text))?;
+    let (tree, mut found) = yaml::read_on(&header::without(text))?;
     let dialect = detect(&tree)?;
-    let mut found = Diagnostics::default();
     let translated = match dialect {
         Dialect::Schema => Translated::plain(tree),
         Dialect::Preset => preset::translate(&tree, &mut found),
