@@ -8,15 +8,17 @@ use std::time::Instant;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri, header};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Ask, Authority, CanonicalPath, ConnectAsk, Method, Scheme};
-use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
+use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Payload, Permit};
 use tollgate_secrets::{InjectError, Needles, Outbound, inject, is_bound};
 
 use crate::body::{Record, ReplyBody, scrub_headers};
 use crate::origin::{Origin, now};
 use crate::refusal::{Asked, Code, Refusal};
+use crate::upload::{self, Upload, UploadError};
 use crate::upstream::{DialError, Key, ResolveError, SendError};
 use crate::{Gate, Generation};
 
@@ -35,7 +37,7 @@ pub(crate) async fn exchange(
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     let stage = Stage { number: gate.next_request(), rules: gate.rules.current(), gate, origin, place };
-    let answered = match stage.admit(request) {
+    let answered = match stage.admit(request).await {
         Ok((admitted, body)) => stage.forward(admitted, body).await,
         Err(refusal) => Err(refusal),
     };
@@ -68,12 +70,23 @@ struct Target {
 
 impl Stage {
     /// Everything up to the record. What this returns may be sent; a refusal has been recorded.
-    fn admit(&self, request: Request<Incoming>) -> Result<(Admitted, Incoming), Refusal> {
+    async fn admit(&self, request: Request<Incoming>) -> Result<(Admitted, Upload), Refusal> {
         let begun = Instant::now();
         let (parts, body) = request.into_parts();
         let target = self.read_target(&parts).or_else(|refusal| self.refuse(None, refusal))?;
-        let (permit, route) = self.judge(&target).or_else(|refusal| self.refuse(Some(&target), refusal))?;
-        let parts = self.rebuild(parts, &target).or_else(|refusal| self.refuse(Some(&target), refusal))?;
+        let (decision, route) = self.judge(&target).or_else(|r| self.refuse(Some(&target), r))?;
+        let (decision, body) = match decision {
+            Decision::NeedsBody(need) => {
+                let whole = upload::read(body, need.limit()).await;
+                let whole = whole
+                    .map_err(|error| self.unreadable(&target, &error))
+                    .or_else(|r| self.refuse(Some(&target), r))?;
+                (self.judge_body(&target, &parts, &whole), Upload::Read(Full::new(whole)))
+            }
+            decision => (decision, Upload::Passed(body)),
+        };
+        let permit = self.permit(&target, decision).or_else(|r| self.refuse(Some(&target), r))?;
+        let parts = self.rebuild(parts, &target).or_else(|r| self.refuse(Some(&target), r))?;
         let outbound = self.inject(&permit, &target, parts).or_else(|r| self.refuse(Some(&target), r))?;
         let verdict = match permit.mode() {
             Mode::Enforce => {
@@ -115,24 +128,45 @@ impl Stage {
     }
 
     /// The connection is judged again with each request: the policy may have changed since it was opened.
-    fn judge(&self, target: &Target) -> Result<(Permit, ConnectPermit), Refusal> {
+    fn judge(&self, target: &Target) -> Result<(Decision, ConnectPermit), Refusal> {
         let ask = self.ask(target);
         let connect = ConnectAsk { caller: ask.caller, authority: ask.authority };
         let route = self.rules.policy.connect_when(&connect, &now()).map_err(|denial| self.denied(target, &denial))?;
-        match self.rules.policy.decide_when(&ask, &now()) {
-            Decision::Allow(permit) if permit.requires_upgrade() => Err(Refusal::request(
-                Code::UnsupportedL7Protocol,
-                "this endpoint is for WebSocket, which this version does not pass on",
-                self.asked(target),
-            )),
-            Decision::Allow(permit) => Ok((permit, route)),
+        Ok((self.rules.policy.decide_when(&ask, &now()), route))
+    }
+
+    /// Judges what is in the body; it is what will be sent.
+    fn judge_body(&self, target: &Target, parts: &Parts, body: &[u8]) -> Decision {
+        let text = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        let payload = Payload {
+            body,
+            content_type: text(header::CONTENT_TYPE),
+            content_encoding: text(header::CONTENT_ENCODING),
+            accept: text(header::ACCEPT),
+        };
+        self.rules.policy.decide_with_body_when(&self.ask(target), payload, &now())
+    }
+
+    fn permit(&self, target: &Target, decision: Decision) -> Result<Permit, Refusal> {
+        let unsupported = |detail| Err(Refusal::request(Code::UnsupportedL7Protocol, detail, self.asked(target)));
+        match decision {
+            Decision::Allow(permit) if permit.requires_upgrade() => {
+                unsupported("this endpoint is for WebSocket, which this version does not pass on")
+            }
+            Decision::Allow(permit) => Ok(permit),
             Decision::Deny(denial) => Err(self.denied(target, &denial)),
-            Decision::NeedsBody(_) => Err(Refusal::request(
-                Code::UnsupportedL7Protocol,
-                "this endpoint is judged by what is in the body, which this version does not do",
-                self.asked(target),
-            )),
+            Decision::NeedsBody(_) => {
+                unsupported("this endpoint is judged by what is in the body, which could not be read")
+            }
         }
+    }
+
+    fn unreadable(&self, target: &Target, error: &UploadError) -> Refusal {
+        let code = match error {
+            UploadError::TooLarge(_) => Code::RequestTooLarge,
+            UploadError::TooSlow | UploadError::Broken(_) => Code::InvalidRequest,
+        };
+        Refusal::request(code, error.to_string(), self.asked(target))
     }
 
     fn denied(&self, target: &Target, denial: &Denial) -> Refusal {
@@ -195,7 +229,7 @@ impl Stage {
         })
     }
 
-    async fn forward(&self, admitted: Admitted, body: Incoming) -> Result<Response<ReplyBody>, Refusal> {
+    async fn forward(&self, admitted: Admitted, body: Upload) -> Result<Response<ReplyBody>, Refusal> {
         let Admitted { outbound, route, needles, begun } = admitted;
         let journal = Arc::clone(&self.gate.journal);
         let outcome = String::new();

@@ -21,11 +21,13 @@ mod origin;
 mod refusal;
 mod tls;
 mod tunnel;
+mod upload;
 mod upstream;
 mod ways;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tollgate_model::{Caller, Unidentified};
@@ -50,6 +52,7 @@ pub struct Gate {
     identifier: Option<Arc<Identifier>>,
     names: Names,
     connections: Arc<Semaphore>,
+    connection_limit: u32,
     lookups: Semaphore,
     connection_numbers: AtomicU64,
     request_numbers: AtomicU64,
@@ -82,12 +85,18 @@ const DESCRIPTORS_KEPT: u64 = 256;
 /// Callers that are looked up at a time; each lookup may read a whole executable.
 const MAX_LOOKUPS: usize = 8;
 
+/// The last connections of an agent are in the kernel's hands when it ends, for a moment.
+const DRAIN_SETTLE: Duration = Duration::from_millis(20);
+
+/// How long the end of a session waits for its connections: their clients are gone, so they end by themselves.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// As many connections as there are descriptors for.
-fn connection_limit() -> usize {
+fn connection_limit() -> u32 {
     let files = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
     let files = files.map_or(1024, |(soft, _)| soft);
     let limit = (files.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH).clamp(16, MAX_CONNECTIONS);
-    usize::try_from(limit).unwrap_or(16)
+    u32::try_from(limit).unwrap_or(16)
 }
 
 impl Gate {
@@ -95,6 +104,7 @@ impl Gate {
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Self> {
         let Setup { rules, journal, authority, pool, identifier } = setup;
+        let connection_limit = connection_limit();
         Arc::new(Self {
             rules,
             journal,
@@ -102,7 +112,8 @@ impl Gate {
             pool,
             identifier,
             names: Names::default(),
-            connections: Arc::new(Semaphore::new(connection_limit())),
+            connections: Arc::new(Semaphore::new(usize::try_from(connection_limit).unwrap_or(usize::MAX))),
+            connection_limit,
             lookups: Semaphore::new(MAX_LOOKUPS),
             connection_numbers: AtomicU64::new(1),
             request_numbers: AtomicU64::new(1),
@@ -115,6 +126,17 @@ impl Gate {
     /// When a socket cannot be registered with the runtime.
     pub fn serve(self: &Arc<Self>, sockets: Sockets) -> std::io::Result<()> {
         ways::serve(self, sockets)
+    }
+
+    /// Waits until every connection that was made has been served and recorded, or [`DRAIN_PATIENCE`] is over. To be called
+    /// when the agent has ended: nothing holds its ends of the connections any more.
+    pub async fn drain(&self) {
+        // What is still in a listener's backlog is accepted meanwhile.
+        tokio::time::sleep(DRAIN_SETTLE).await;
+        let all = self.connections.acquire_many(self.connection_limit);
+        if tokio::time::timeout(DRAIN_PATIENCE, all).await.is_err() {
+            tracing::warn!("connections were still open when the session ended");
+        }
     }
 
     fn next_connection(&self) -> u64 {

@@ -94,6 +94,8 @@ pub enum Code {
     InvalidCredentialPlaceholder,
     /// A credential would travel in clear.
     CredentialCleartext,
+    /// The body is larger than what is judged.
+    RequestTooLarge,
     /// The bytes are neither TLS nor HTTP/1.
     UnsupportedL7Protocol,
     /// Nothing takes the connection.
@@ -123,6 +125,7 @@ impl Code {
             Self::CredentialEndpointMismatch => "credential_endpoint_mismatch",
             Self::InvalidCredentialPlaceholder => "invalid_credential_placeholder",
             Self::CredentialCleartext => "credential_cleartext",
+            Self::RequestTooLarge => "request_too_large",
             Self::UnsupportedL7Protocol => "unsupported_l7_protocol",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamTlsFailed => "upstream_tls_failed",
@@ -142,6 +145,7 @@ impl Code {
             | Self::CredentialCleartext
             | Self::UnsupportedL7Protocol => StatusCode::FORBIDDEN,
             Self::InvalidRequestTarget | Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestAuthorityMismatch => StatusCode::MISDIRECTED_REQUEST,
             Self::UpstreamUnreachable | Self::UpstreamTlsFailed | Self::UpstreamBroken | Self::ReplyNotReadable => {
                 StatusCode::BAD_GATEWAY

@@ -24,7 +24,7 @@ pub fn run(order: Order, quiet: bool) -> Result<ExitCode, Failure> {
         let mut signals = Signals::listen()?;
         let mut running = session.start().await?;
         let outcome = wait(&mut running, &mut signals).await;
-        running.close(&outcome)?;
+        running.close(&outcome).await?;
         Ok(outcome)
     });
     // What still reads an executable or waits for a name server has nobody left to answer.

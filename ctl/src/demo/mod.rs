@@ -45,7 +45,7 @@ pub fn run() -> Result<ExitCode, Failure> {
         let seen = service.serve(stage.path("policy.yaml"), stage.policy(DRAFTS)).map_err(|e| broken(&e))?;
         let mut running = session.start().await?;
         let outcome = running.ended().await;
-        running.close(&outcome)?;
+        running.close(&outcome).await?;
         Ok((outcome, seen))
     })?;
     if outcome != Outcome::Exited(0) {

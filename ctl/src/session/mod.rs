@@ -80,6 +80,7 @@ pub struct Running {
     waiter: tokio::task::JoinHandle<Outcome>,
     signaller: Signaller,
     journal: Arc<Journal>,
+    gate: Arc<Gate>,
     folder: SandboxFolder,
     _follower: Follower,
     operator: operator::Server,
@@ -139,8 +140,8 @@ impl Session {
         let signaller = self.confined.signaller();
         let confined = self.confined;
         let waiter = tokio::task::spawn_blocking(move || confined.wait());
-        let (journal, folder) = (self.journal, self.folder);
-        Ok(Running { waiter, signaller, journal, folder, _follower: follower, operator })
+        let (journal, gate, folder) = (self.journal, self.gate, self.folder);
+        Ok(Running { waiter, signaller, journal, gate, folder, _follower: follower, operator })
     }
 
     /// The sandbox's name.
@@ -187,9 +188,10 @@ impl Running {
         (&mut self.waiter).await.unwrap_or(Outcome::Signalled(nix::libc::SIGKILL))
     }
 
-    /// Signs the journal's end.
-    pub fn close(self, outcome: &Outcome) -> Result<(), Failure> {
-        let Self { journal, operator, folder, .. } = self;
+    /// Lets the last connections be recorded, and signs the journal's end.
+    pub async fn close(self, outcome: &Outcome) -> Result<(), Failure> {
+        let Self { journal, gate, operator, folder, .. } = self;
+        gate.drain().await;
         drop(operator);
         let _ = std::fs::remove_file(folder.socket());
         let reason = match outcome {

@@ -13,9 +13,7 @@ use tollgate_secrets::Outbound;
 
 use super::Dialer;
 use super::dial::DialError;
-
-/// The request body on its way up: what the client sends, untouched.
-pub(crate) type Upload = Incoming;
+use crate::upload::Upload;
 
 /// Sends what may leave, over connections that it opens and keeps.
 ///

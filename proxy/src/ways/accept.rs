@@ -36,10 +36,10 @@ where
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
         loop {
+            let Some((stream, client)) = accept(&listener).await else { continue };
+            // The one that waits here is the last that is accepted until another ends.
             let Ok(slot) = Arc::clone(&gate.connections).acquire_owned().await else { return };
-            if let Some((stream, client)) = accept(&listener).await {
-                tokio::spawn(serve(Arc::clone(&gate), Accepted { stream, client, slot: Arc::new(slot) }));
-            }
+            tokio::spawn(serve(Arc::clone(&gate), Accepted { stream, client, slot: Arc::new(slot) }));
         }
     });
     Ok(())
