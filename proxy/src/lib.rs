@@ -128,7 +128,7 @@ impl Gate {
         ways::serve(self, sockets)
     }
 
-    /// Waits until every connection that was made has been served and recorded, or [`DRAIN_PATIENCE`] is over. To be called
+    /// Waits until every connection that was made has been served and recorded, or two seconds are over. To be called
     /// when the agent has ended: nothing holds its ends of the connections any more.
     pub async fn drain(&self) {
         // What is still in a listener's backlog is accepted meanwhile.
