@@ -198,6 +198,13 @@ mod tests {
     }
 
     #[test]
+    fn lengths_stay_as_they_are() {
+        assert_eq!(SECRET.len(), PLACEHOLDER.len());
+        assert!(Needles::new([(SECRET, PLACEHOLDER)]).keeps_length());
+        assert!(!Needles::new([(SECRET, "short")]).keeps_length());
+    }
+
+    #[test]
     fn nothing_is_held_back_without_need() {
         let mut scrubber = Scrubber::new(Arc::new(Needles::new([(SECRET, PLACEHOLDER)])));
         assert_eq!(scrubber.push(b"data: an event\n\n"), None, "passed on as it is");
