@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 use tollgate_audit::SigningKey;
+use tollgate_audit::digest::hex;
 
 use crate::failure::{Failure, Kind};
 
@@ -104,7 +105,7 @@ impl Home {
             Err(e) => return Err(unusable(&e)),
         };
         let key = SigningKey::from_seed(&seed).map_err(|e| unusable(&e))?;
-        let public: String = key.public().iter().map(|b| format!("{b:02x}")).collect();
+        let public = hex(&key.public());
         write_private(&self.0.join("journal.pub"), format!("{public}\n").as_bytes()).map_err(|e| unusable(&e))?;
         Ok(key)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tollgate_audit::digest::{hex, sha256};
 use tollgate_policy::Policy;
 use tollgate_secrets::Vault;
 
@@ -36,20 +37,21 @@ impl Rules {
         self.0.load_full()
     }
 
-    /// Puts another policy in force, with the secrets as they are, and says what is in force now.
-    pub fn replace_policy(&self, policy: Policy) -> Arc<Generation> {
+    /// Puts another policy in force, with the secrets as they are, and says what is in force now; nothing where the policy
+    /// in force says the same already.
+    pub fn replace_policy(&self, policy: Policy) -> Option<Arc<Generation>> {
         let current = self.current();
-        self.0.store(Arc::new(generation(current.number + 1, policy, Arc::clone(&current.vault))));
-        self.current()
+        let next = generation(current.number + 1, policy, Arc::clone(&current.vault));
+        if next.policy_sha256 == current.policy_sha256 {
+            return None;
+        }
+        let next = Arc::new(next);
+        self.0.store(Arc::clone(&next));
+        Some(next)
     }
 }
 
 fn generation(number: u64, policy: Policy, vault: Arc<Vault>) -> Generation {
-    let policy_sha256 = hex(&crate::sha256(policy.document().canonical().as_bytes()));
+    let policy_sha256 = hex(&sha256(policy.document().canonical().as_bytes()));
     Generation { number, policy, policy_sha256, vault }
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -156,9 +156,3 @@ impl Gate {
             .unwrap_or(Caller::Unknown(Unidentified::Unreadable))
     }
 }
-
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    hash
-}

@@ -2,11 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tollgate_audit::digest::hex;
 use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Authority, Caller, ConnectAsk};
 use tollgate_policy::{Circumstances, ConnectPermit};
 
-use crate::generation::hex;
 use crate::refusal::{Asked, Code, Refusal};
 use crate::{Gate, Generation};
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tollgate_audit::Verdict;
 
 /// Why a connection or request does not pass. Boxed, since it travels as the error of every stage.
@@ -75,8 +75,7 @@ pub struct RuleMissing {
 }
 
 /// Every kind of refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// No rule allows it, or one denies it.
     PolicyDenied,
@@ -108,8 +107,6 @@ pub enum Code {
     ReplyNotReadable,
     /// The journal cannot be written.
     JournalUnavailable,
-    /// No TLS termination for this host.
-    TlsTerminationUnavailable,
 }
 
 impl Code {
@@ -132,7 +129,6 @@ impl Code {
             Self::UpstreamBroken => "upstream_broken",
             Self::ReplyNotReadable => "reply_not_readable",
             Self::JournalUnavailable => "journal_unavailable",
-            Self::TlsTerminationUnavailable => "tls_termination_unavailable",
         }
     }
 
@@ -150,7 +146,7 @@ impl Code {
             Self::UpstreamUnreachable | Self::UpstreamTlsFailed | Self::UpstreamBroken | Self::ReplyNotReadable => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::JournalUnavailable | Self::TlsTerminationUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::JournalUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -168,6 +164,12 @@ impl Code {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

@@ -19,6 +19,7 @@ use tollgate_policy::{ConnectPermit, Inspection};
 use crate::Gate;
 use crate::exchange::{Place, exchange};
 use crate::origin::{Origin, record_connection};
+use crate::refusal::Code;
 
 /// Serves a permitted connection to its end.
 pub(crate) async fn run<S>(gate: Arc<Gate>, origin: Arc<Origin>, authority: Authority, permit: &ConnectPermit, io: S)
@@ -99,7 +100,8 @@ pub(crate) fn http1() -> http1::Builder {
 
 /// Records a connection that turned out not to be what was allowed. It closes, recorded or not.
 fn refuse(gate: &Gate, origin: &Origin, authority: &Authority, reason: &str) {
-    let verdict = Verdict { decision: "denied", policy: "", rule: "", error: "unsupported_l7_protocol", reason };
+    let verdict =
+        Verdict { decision: "denied", policy: "", rule: "", error: Code::UnsupportedL7Protocol.name(), reason };
     if let Err(refusal) = record_connection(gate, &gate.rules.current(), origin, &authority.to_string(), verdict) {
         tracing::warn!(detail = refusal.problem().detail, "a refused connection could not be recorded");
     }

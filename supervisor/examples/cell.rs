@@ -160,6 +160,10 @@ fn destination(stream: &TcpStream) -> String {
     stream.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
 }
 
+fn tell(socket: &UdpSocket, text: &str, from: ControlMessage<'_>, to: Option<&SockaddrStorage>) -> nix::Result<usize> {
+    sendmsg(socket.as_raw_fd(), &[IoSlice::new(text.as_bytes())], &[from], MsgFlags::empty(), to)
+}
+
 /// Answers from the very address that was asked.
 fn answer_datagram(socket: &UdpSocket) -> nix::Result<()> {
     let mut buffer = [0; 512];
@@ -172,25 +176,11 @@ fn answer_datagram(socket: &UdpSocket) -> nix::Result<()> {
             ControlMessageOwned::Ipv4PacketInfo(mut info) => {
                 let text = format!("asked {}\n", std::net::Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)));
                 info.ipi_spec_dst = info.ipi_addr;
-                let control = [ControlMessage::Ipv4PacketInfo(&info)];
-                sendmsg(
-                    socket.as_raw_fd(),
-                    &[IoSlice::new(text.as_bytes())],
-                    &control,
-                    MsgFlags::empty(),
-                    from.as_ref(),
-                )?;
+                tell(socket, &text, ControlMessage::Ipv4PacketInfo(&info), from.as_ref())?;
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => {
                 let text = format!("asked {}\n", std::net::Ipv6Addr::from(info.ipi6_addr.s6_addr));
-                let control = [ControlMessage::Ipv6PacketInfo(&info)];
-                sendmsg(
-                    socket.as_raw_fd(),
-                    &[IoSlice::new(text.as_bytes())],
-                    &control,
-                    MsgFlags::empty(),
-                    from.as_ref(),
-                )?;
+                tell(socket, &text, ControlMessage::Ipv6PacketInfo(&info), from.as_ref())?;
             }
             _ => {}
         }

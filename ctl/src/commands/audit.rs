@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tollgate_audit::digest::unhex;
 use tollgate_audit::verify_journal;
 
 use crate::failure::{Failure, Kind};
@@ -69,15 +70,7 @@ fn files(folder: &SandboxFolder) -> Vec<PathBuf> {
 pub fn read_key(path: &Path) -> Result<Vec<u8>, Failure> {
     let wrong = |why: &str| other(format!("the key {} cannot be used: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| wrong(&e.to_string()))?;
-    let text = text.trim();
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(wrong("it is not 64 hexadecimal digits"));
-    }
-    (0..64)
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16))
-        .collect::<Result<_, _>>()
-        .map_err(|e| wrong(&e.to_string()))
+    unhex(text.trim()).filter(|key| key.len() == 32).ok_or_else(|| wrong("it is not 64 hexadecimal digits"))
 }
 
 fn other(message: impl Into<String>) -> Failure {

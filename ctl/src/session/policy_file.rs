@@ -149,11 +149,11 @@ impl Following {
         let current = self.rules.current();
         let refused_before = self.refused.take();
         match loaded {
-            Ok(policy) if policy.document().canonical() == current.policy.document().canonical() => {}
             Ok(policy) => {
-                let now = self.rules.replace_policy(policy);
-                self.record(now.number, "in-force", &now.policy_sha256, "");
-                eprintln!("tollgate: policy reloaded: generation {} is in force", now.number);
+                if let Some(now) = self.rules.replace_policy(policy) {
+                    self.record(now.number, "in-force", &now.policy_sha256, "");
+                    eprintln!("tollgate: policy reloaded: generation {} is in force", now.number);
+                }
             }
             Err(failure) if refused_before.as_ref() == Some(&failure) => self.refused = refused_before,
             Err(failure) => {

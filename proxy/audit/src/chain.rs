@@ -1,6 +1,6 @@
 //! The hash chain: each line commits to the one before.
 
-use aws_lc_rs::digest;
+use crate::digest::{push_hex, sha256};
 
 /// The end of a chain, ready to take the next record.
 ///
@@ -61,26 +61,6 @@ impl Chain {
 
 pub(crate) fn anchor(session: &str) -> [u8; 32] {
     sha256(session.as_bytes())
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    hash
-}
-
-fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)]);
-        out.push(DIGITS[usize::from(byte & 15)]);
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut out = Vec::with_capacity(bytes.len() * 2);
-    push_hex(&mut out, bytes);
-    String::from_utf8(out).expect("hexadecimal digits are ASCII")
 }
 
 /// Separates what is hashed from the hash.

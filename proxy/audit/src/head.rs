@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 
 use crate::Chain;
-use crate::chain::hex;
+use crate::digest::{hex, unhex};
 
 /// The end of a journal under a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,11 +104,4 @@ impl Head {
 /// Fields with their lengths, so that no two heads share a message.
 fn message(session: &str, seq: u64, hash: &str, closed: bool) -> Vec<u8> {
     format!("tollgate journal head 1\n{}:{session}\n{seq}\n{hash}\n{closed}\n", session.len()).into_bytes()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }

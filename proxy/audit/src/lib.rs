@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+pub mod digest;
 mod event;
 pub mod head;
 mod verify;

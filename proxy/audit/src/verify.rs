@@ -4,7 +4,8 @@ use std::io::{BufRead, Read};
 
 use serde::Deserialize;
 
-use crate::chain::{HASH_FIELD, anchor, hex, sha256};
+use crate::chain::{HASH_FIELD, anchor};
+use crate::digest::{hex, sha256};
 use crate::head::{Head, HeadError};
 
 /// A journal that holds.

@@ -8,7 +8,7 @@ use tollgate_model::{Ask, Scheme};
 use tollgate_policy::{CredentialBinding, Permit};
 
 use crate::binding::{applies, reaches};
-use crate::slot::{Shape, is_credential_header, placeholders};
+use crate::slot::{Shape, is_credential_header};
 use crate::vault::Found;
 use crate::{Needles, SecretName, Vault};
 
@@ -127,7 +127,7 @@ impl Swap<'_> {
     fn header(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<Option<HeaderValue>, InjectError> {
         let is_open_slot = self.open.iter().any(|b| *b.header == *name.as_str());
         let shape = Shape::of(name, value);
-        let found = placeholders(self.vault, shape.text());
+        let found = self.vault.find(shape.text()).collect::<Vec<_>>();
         let Some(first) = found.first().copied() else {
             return Ok((!is_open_slot).then(|| value.clone()));
         };

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
+use crate::InjectError;
 use crate::vault::Found;
-use crate::{InjectError, Vault};
 
 /// Headers whose whole purpose is to carry a credential. A placeholder in one of them is a try to authenticate, so at a
 /// destination that it is not bound to the request is refused rather than passed on.
@@ -104,9 +104,4 @@ fn is_user_or_password(before: &[u8], after: &[u8]) -> bool {
     let whole_user = before.is_empty() && (after.is_empty() || after.starts_with(b":"));
     let whole_password = after.is_empty() && before.iter().position(|&b| b == b':') == before.len().checked_sub(1);
     whole_user || whole_password
-}
-
-/// The placeholders of one header value, with the text they were found in.
-pub(crate) fn placeholders<'v>(vault: &'v Vault, text: &'v [u8]) -> Vec<Found<'v>> {
-    vault.find(text).collect()
 }

@@ -12,7 +12,7 @@ use tollgate_model::{Authority, Host, Port};
 use super::accept::Accepted;
 use crate::Gate;
 use crate::origin::{Origin, judge_connection, record_connection};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::tunnel::{self, FirstBytes};
 
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
@@ -23,7 +23,7 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
             decision: "denied",
             policy: "",
             rule: "",
-            error: "invalid_request",
+            error: Code::InvalidRequest.name(),
             reason: "the connection was made to the capture port itself",
         };
         // Refused either way; a journal that is dead has said so already.
