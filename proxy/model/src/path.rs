@@ -113,16 +113,20 @@ fn is_canonical(path: &[u8]) -> bool {
 const KEPT_SLASH: u8 = 0;
 
 fn canonicalise(raw: &str, slash: EncodedSlash) -> Result<String, PathError> {
-    let mut path = String::with_capacity(raw.len() + SPARE_BYTES);
+    let mut path = Vec::with_capacity(raw.len() + SPARE_BYTES);
     let mut decoded = Vec::new();
     let mut ends_open = true;
     for segment in raw.as_bytes()[1..].split(|&b| b == b'/') {
-        decode(segment, slash, &mut decoded)?;
-        let name = decoded.split(|&b| b == b';').next().unwrap_or_default();
+        let is_literal = segment.iter().all(|&b| LITERAL[usize::from(b)]);
+        let name = if is_literal { segment } else { decode(segment, slash, &mut decoded)? };
         ends_open = matches!(name, b"" | b"." | b"..");
         match name {
             b"" | b"." => {}
-            b".." => path.truncate(path.rfind('/').ok_or(PathError::Traversal)?),
+            b".." => path.truncate(path.iter().rposition(|&b| b == b'/').ok_or(PathError::Traversal)?),
+            name if is_literal => {
+                path.push(b'/');
+                path.extend_from_slice(name);
+            }
             name => {
                 refuse_hidden_dots(name)?;
                 encode(name, &mut path);
@@ -130,18 +134,19 @@ fn canonicalise(raw: &str, slash: EncodedSlash) -> Result<String, PathError> {
         }
     }
     if ends_open {
-        path.push('/');
+        path.push(b'/');
     }
-    Ok(path)
+    Ok(String::from_utf8(path).expect("only ASCII was pushed"))
 }
 
 /// Room for a few escapes that the raw path did not have.
 const SPARE_BYTES: usize = 16;
 
-/// Decodes one segment into `decoded`. An escape cannot hold a separator that was missed: an encoded slash is kept apart,
+/// Decodes one segment by way of `decoded` and cuts off its parameters. An escape cannot hold a separator that was missed: an encoded slash is kept apart,
 /// and a character of several bytes that begins in one segment cannot end in another.
-fn decode(segment: &[u8], slash: EncodedSlash, decoded: &mut Vec<u8>) -> Result<(), PathError> {
+fn decode<'d>(segment: &[u8], slash: EncodedSlash, decoded: &'d mut Vec<u8>) -> Result<&'d [u8], PathError> {
     decoded.clear();
+    decoded.reserve(segment.len());
     let mut bytes = segment.iter();
     let mut is_ascii = true;
     while let Some(&byte) = bytes.next() {
@@ -158,7 +163,7 @@ fn decode(segment: &[u8], slash: EncodedSlash, decoded: &mut Vec<u8>) -> Result<
     if !is_ascii && std::str::from_utf8(decoded).is_err() {
         return Err(PathError::BadDecoded);
     }
-    Ok(())
+    Ok(decoded.split(|&b| b == b';').next().unwrap_or_default())
 }
 
 fn escaped<'a>(bytes: &mut impl Iterator<Item = &'a u8>, slash: EncodedSlash) -> Result<u8, PathError> {
@@ -189,16 +194,14 @@ fn refuse_hidden_dots(segment: &[u8]) -> Result<(), PathError> {
     Ok(())
 }
 
-fn encode(segment: &[u8], path: &mut String) {
-    path.push('/');
+fn encode(segment: &[u8], path: &mut Vec<u8>) {
+    path.push(b'/');
     for &byte in segment {
         if LITERAL[usize::from(byte)] {
-            path.push(char::from(byte));
+            path.push(byte);
         } else {
             let byte = if byte == KEPT_SLASH { b'/' } else { byte };
-            path.push('%');
-            path.push(char::from(HEX[usize::from(byte >> 4)]));
-            path.push(char::from(HEX[usize::from(byte & 15)]));
+            path.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
 }

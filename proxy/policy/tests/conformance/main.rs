@@ -11,4 +11,5 @@ mod documents;
 mod operations;
 mod overlap;
 mod requests;
+mod samples;
 mod table;

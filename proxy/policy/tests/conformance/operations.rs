@@ -1,5 +1,8 @@
 //! Rows 60 to 78: GraphQL, JSON-RPC, MCP, WebSocket.
 
+use tollgate_model::{Ask, Authority, Caller, CanonicalPath, EncodedSlash, Method, Program, Scheme};
+use tollgate_policy::{Decision, Payload};
+
 use crate::ask::{CURL, Request};
 use crate::table::{check, check_one, load, refused, with_endpoints};
 
@@ -154,8 +157,26 @@ fn rows_70_and_71_tools() {
         ],
     );
     let policy = load(&policy);
-    check_one(&policy, Request { accept: Some("text/event-stream"), ..CURL }, "allow");
-    check_one(&policy, CURL, "must ask for text/event-stream");
+    // A case is asked as an MCP client asks; a stream without its media type is not one.
+    check_one(&policy, CURL, "allow");
+    let method = Method::parse("GET").expect("a method");
+    let path = CanonicalPath::parse("/", EncodedSlash::Refuse).expect("canonical");
+    let authority = Authority::parse("x.example.com:443").expect("an authority");
+    let program = Program { path: CURL.binary.into(), sha256: [0; 32] };
+    let caller = Caller::Known { pid: 2, program, ancestors: Vec::new() };
+    let ask = Ask {
+        caller: &caller,
+        authority: &authority,
+        scheme: Scheme::Https,
+        method: &method,
+        path: &path,
+        query: None,
+    };
+    let decision = policy.decide_with_body(&ask, Payload::json(b""));
+    assert!(
+        matches!(&decision, Decision::Deny(why) if why.to_string().contains("must ask for text/event-stream")),
+        "{decision:?}"
+    );
     check_one(&policy, Request { method: "DELETE", ..CURL }, "JSON-RPC request rejected");
 }
 
