@@ -8,7 +8,7 @@ use http::Request;
 use tollgate_audit::{Chain, Event, Program, SigningKey, Verdict};
 use tollgate_model::{Ask, Authority, Caller, CanonicalPath, EncodedSlash, Host, Method, Scheme};
 use tollgate_policy::{Decision, Policy};
-use tollgate_proxy::CertificateAuthority;
+use tollgate_proxy::{CertificateAuthority, Limits};
 use tollgate_secrets::{Needles, Scrubber, Secret, SecretName, Vault, inject};
 
 const CREDENTIALS: usize = 50;
@@ -124,15 +124,18 @@ fn journal(c: &mut Criterion) {
 }
 
 fn leaf(c: &mut Criterion) {
-    let authority = CertificateAuthority::new("bench").expect("made");
+    let authority = CertificateAuthority::new("bench", &Limits::default()).expect("made");
     let known = Host::parse("api.example.com").expect("valid");
-    c.bench_function("leaf/known name", |b| b.iter(|| authority.server_config(black_box(&known)).expect("minted")));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    c.bench_function("leaf/known name", |b| {
+        b.iter(|| runtime.block_on(authority.server_config(black_box(&known))).expect("minted"));
+    });
     let mut number = 0u64;
     c.bench_function("leaf/new name", |b| {
         b.iter(|| {
             number += 1;
             let host = Host::parse(&format!("n{number}.example.com")).expect("valid");
-            authority.server_config(&host).expect("minted")
+            authority.mint(&host).expect("minted")
         });
     });
 }

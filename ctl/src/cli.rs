@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tollgate_proxy::Pin;
+use tollgate_proxy::{LimitSetting, Pin};
 use tollgate_wire::cell::Feature;
 
 use crate::commands;
@@ -67,6 +67,9 @@ struct RunArguments {
     /// Trust the authorities in this PEM file for upstream certificates as well
     #[arg(long = "upstream-ca", value_name = "FILE")]
     upstream_cas: Vec<PathBuf>,
+    /// Set a bound of the proxy, for example streams=64; `status -o json` shows all of them
+    #[arg(long = "limit", value_name = "NAME=NUMBER")]
+    limits: Vec<LimitSetting>,
     /// Let the agent read and execute this path as well
     #[arg(long, value_name = "PATH")]
     read_only: Vec<PathBuf>,
@@ -160,6 +163,7 @@ impl RunArguments {
             policy: self.policy,
             secrets,
             pins: self.pins,
+            limits: self.limits,
             upstream_cas: self.upstream_cas,
             allow_degraded: self.allow_degraded.into_iter().map(Feature::from).collect(),
             environment,

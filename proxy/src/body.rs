@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,6 +14,10 @@ use tollgate_audit::Event;
 use tollgate_secrets::{Needles, Scrubber};
 
 use crate::Journal;
+use crate::exchange::headers::clean_trailers;
+use crate::live::Hold;
+use crate::refusal::Code;
+use crate::upstream::Loan;
 
 /// What the agent gets.
 #[derive(Debug)]
@@ -24,32 +28,50 @@ pub(crate) enum ReplyBody {
     Passed(Box<Passed>),
 }
 
+/// What goes with a reply until its body has ended.
+#[derive(Debug)]
+pub(crate) struct Passage {
+    /// What it is searched for.
+    pub(crate) needles: Option<Arc<Needles>>,
+    pub(crate) record: Record,
+    pub(crate) hold: Hold,
+    /// The connection it comes on; nothing where that is used once.
+    pub(crate) loan: Option<Loan>,
+    /// Whether the client would take a status from trailers.
+    pub(crate) grpc: bool,
+}
+
 /// An upstream's body.
 #[derive(Debug)]
 pub(crate) struct Passed {
     inner: Incoming,
-    scrub: Option<Scrub>,
+    scrubber: Option<Scrubber>,
     trailers: Option<HeaderMap>,
     ended: bool,
-    record: Record,
+    passage: Passage,
 }
 
-#[derive(Debug)]
-struct Scrub {
-    scrubber: Scrubber,
-    needles: Arc<Needles>,
+/// Why a body breaks off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The upstream broke off.
+    #[error(transparent)]
+    Upstream(#[from] hyper::Error),
+    /// The rules changed.
+    #[error("the policy changed and no longer permits this")]
+    Cut,
 }
 
 /// What the journal will say of the reply. Said when it is dropped, so that no reply ends unrecorded.
 #[derive(Debug)]
 pub(crate) struct Record {
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) request: u64,
-    pub(crate) begun: Instant,
+    journal: Arc<Journal>,
+    request: u64,
+    begun: Instant,
     pub(crate) status: u16,
     pub(crate) bytes: u64,
     pub(crate) scrubbed: u64,
-    pub(crate) outcome: String,
+    outcome: String,
 }
 
 impl ReplyBody {
@@ -61,15 +83,20 @@ impl ReplyBody {
         Self::Own(body)
     }
 
-    /// Passes an upstream's body on; `needles` are what it is searched for.
-    pub(crate) fn passed(inner: Incoming, needles: Option<Arc<Needles>>, record: Record) -> Self {
-        let scrub = needles.map(|needles| Scrub { scrubber: Scrubber::new(Arc::clone(&needles)), needles });
-        Self::Passed(Box::new(Passed { inner, scrub, trailers: None, ended: false, record }))
+    /// Passes an upstream's body on.
+    pub(crate) fn passed(inner: Incoming, passage: Passage) -> Self {
+        let scrubber = passage.needles.as_ref().map(|needles| Scrubber::new(Arc::clone(needles)));
+        let mut passed = Passed { inner, scrubber, trailers: None, ended: false, passage };
+        // A reply without a body is not asked for its end.
+        if passed.inner.is_end_stream() {
+            passed.end();
+        }
+        Self::Passed(Box::new(passed))
     }
 }
 
 impl Passed {
-    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if let Some(trailers) = self.trailers.take() {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -77,11 +104,16 @@ impl Passed {
             if self.ended {
                 return Poll::Ready(None);
             }
+            if let Poll::Ready(reason) = self.passage.hold.poll_lost(cx) {
+                self.passage.record.outcome = format!("cut: {reason}");
+                return Poll::Ready(Some(self.cut()));
+            }
             let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
-                    self.record.outcome = format!("broken off by the upstream: {error}");
-                    return Poll::Ready(Some(Err(error)));
+                    self.ended = true;
+                    self.passage.record.outcome = format!("broken off by the upstream: {error}");
+                    return Poll::Ready(Some(Err(error.into())));
                 }
                 None => {
                     if let Some(rest) = self.end() {
@@ -96,15 +128,27 @@ impl Passed {
         }
     }
 
+    /// Breaks off, or says why where the client can hear it. What was held back of the upstream's bytes is dropped.
+    fn cut(&mut self) -> Result<Frame<Bytes>, BodyError> {
+        self.ended = true;
+        if !self.passage.grpc {
+            return Err(BodyError::Cut);
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from(Code::PolicyDenied.grpc_status()));
+        trailers.insert("grpc-message", HeaderValue::from_static("policy_denied: the policy changed"));
+        Ok(Frame::trailers(trailers))
+    }
+
     /// One frame as it may be passed on; nothing when all of it is held back for now.
     fn take(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         match frame.into_data() {
             Ok(data) => {
-                let mut clean = match &mut self.scrub {
-                    Some(scrub) => scrub.scrubber.push(&data).map_or(data, Bytes::from),
+                let mut clean = match &mut self.scrubber {
+                    Some(scrubber) => scrubber.push(&data).map_or(data, Bytes::from),
                     None => data,
                 };
-                self.record.bytes += clean.len() as u64;
+                self.passage.record.bytes += clean.len() as u64;
                 // Whoever reads a body of known length stops at its last byte and does not ask for an end.
                 if self.inner.is_end_stream()
                     && let Some(rest) = self.end()
@@ -114,10 +158,11 @@ impl Passed {
                 (!clean.is_empty()).then(|| Frame::data(clean))
             }
             Err(frame) => {
-                let trailers = frame.into_trailers().ok()?;
+                let mut trailers = frame.into_trailers().ok()?;
+                clean_trailers(&mut trailers);
                 let rest = self.end();
-                self.trailers = Some(match &self.scrub {
-                    Some(scrub) => scrub_headers(trailers, &scrub.needles, &mut self.record.scrubbed),
+                self.trailers = Some(match &self.passage.needles {
+                    Some(needles) => scrub_headers(trailers, needles, &mut self.passage.record.scrubbed),
                     None => trailers,
                 });
                 rest.map(Frame::data)
@@ -125,23 +170,26 @@ impl Passed {
         }
     }
 
-    /// Notes the end and gives what was held back.
+    /// Notes the end, gives the connection back and returns what was held back.
     fn end(&mut self) -> Option<Bytes> {
         self.ended = true;
-        "complete".clone_into(&mut self.record.outcome);
-        let scrub = self.scrub.as_mut()?;
-        let rest = scrub.scrubber.finish();
-        self.record.bytes += rest.len() as u64;
-        self.record.scrubbed += scrub.scrubber.found();
+        self.passage.record.end("complete".to_owned());
+        if let Some(loan) = self.passage.loan.take() {
+            loan.give_back();
+        }
+        let scrubber = self.scrubber.as_mut()?;
+        let rest = scrubber.finish();
+        self.passage.record.bytes += rest.len() as u64;
+        self.passage.record.scrubbed += scrubber.found();
         (!rest.is_empty()).then(|| Bytes::from(rest))
     }
 }
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Passed(passed) => passed.poll_passed(cx),
@@ -158,8 +206,8 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(body) => body.size_hint(),
-            Self::Passed(passed) => match &passed.scrub {
-                Some(scrub) if !scrub.needles.keeps_length() => SizeHint::default(),
+            Self::Passed(passed) => match &passed.passage.needles {
+                Some(needles) if !needles.keeps_length() => SizeHint::default(),
                 _ => passed.inner.size_hint(),
             },
         }
@@ -188,6 +236,17 @@ pub(crate) fn scrub_headers(headers: HeaderMap, needles: &Needles, scrubbed: &mu
         clean.append(name, value);
     }
     clean
+}
+
+impl Record {
+    pub(crate) fn new(journal: Arc<Journal>, request: u64, begun: Instant) -> Self {
+        Self { journal, request, begun, status: 0, bytes: 0, scrubbed: 0, outcome: String::new() }
+    }
+
+    /// How it ended.
+    pub(crate) fn end(&mut self, outcome: String) {
+        self.outcome = outcome;
+    }
 }
 
 impl Drop for Record {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tollgate_audit::digest::{hex, sha256};
 use tollgate_policy::Policy;
 use tollgate_secrets::Vault;
@@ -18,40 +19,51 @@ pub struct Generation {
     pub policy_sha256: String,
     /// The secrets.
     pub vault: Arc<Vault>,
+    /// Counts the vaults from 1.
+    pub vault_number: u64,
 }
 
 /// The generation in force.
 #[derive(Debug)]
-pub struct Rules(ArcSwap<Generation>);
+pub struct Rules {
+    current: ArcSwap<Generation>,
+    changes: watch::Sender<()>,
+}
 
 impl Rules {
     /// The first generation.
     #[must_use]
     pub fn new(policy: Policy, vault: Arc<Vault>) -> Self {
-        Self(ArcSwap::from_pointee(generation(1, policy, vault)))
+        Self { current: ArcSwap::from_pointee(generation(1, policy, vault, 1)), changes: watch::Sender::new(()) }
     }
 
     /// What is in force now.
     #[must_use]
     pub fn current(&self) -> Arc<Generation> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
     /// Puts another policy in force, with the secrets as they are, and says what is in force now; nothing where the policy
     /// in force says the same already.
     pub fn replace_policy(&self, policy: Policy) -> Option<Arc<Generation>> {
         let current = self.current();
-        let next = generation(current.number + 1, policy, Arc::clone(&current.vault));
+        let next = generation(current.number + 1, policy, Arc::clone(&current.vault), current.vault_number);
         if next.policy_sha256 == current.policy_sha256 {
             return None;
         }
         let next = Arc::new(next);
-        self.0.store(Arc::clone(&next));
+        self.current.store(Arc::clone(&next));
+        self.changes.send_replace(());
         Some(next)
+    }
+
+    /// Told of every change.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 }
 
-fn generation(number: u64, policy: Policy, vault: Arc<Vault>) -> Generation {
+fn generation(number: u64, policy: Policy, vault: Arc<Vault>, vault_number: u64) -> Generation {
     let policy_sha256 = hex(&sha256(policy.document().canonical().as_bytes()));
-    Generation { number, policy, policy_sha256, vault }
+    Generation { number, policy, policy_sha256, vault, vault_number }
 }

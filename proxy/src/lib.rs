@@ -17,6 +17,8 @@ mod exchange;
 mod generation;
 mod identity;
 mod journal;
+mod limits;
+mod live;
 mod origin;
 mod refusal;
 mod tls;
@@ -24,22 +26,25 @@ mod tunnel;
 mod upload;
 mod upstream;
 mod ways;
+mod websocket;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tollgate_model::{Caller, Unidentified};
 
 pub use generation::{Generation, Rules};
 pub use identity::Identifier;
 pub use journal::{Journal, JournalError};
+pub use limits::{LimitError, LimitSetting, Limits};
 pub use refusal::{Asked, Code, Problem, Refusal, RuleMissing};
 pub use tls::{CaError, CertificateAuthority, TrustError, upstream_config};
 pub use upstream::{Dialer, Pin, PinError, Pool, Resolver};
 pub use ways::Sockets;
 
+use live::Live;
 use ways::Names;
 
 /// One sandbox's gate.
@@ -47,12 +52,13 @@ use ways::Names;
 pub struct Gate {
     rules: Arc<Rules>,
     journal: Arc<Journal>,
-    authority: CertificateAuthority,
+    authority: Arc<CertificateAuthority>,
     pool: Pool,
     identifier: Option<Arc<Identifier>>,
+    limits: Limits,
+    live: Arc<Live>,
     names: Names,
     connections: Arc<Semaphore>,
-    connection_limit: u32,
     lookups: Semaphore,
     connection_numbers: AtomicU64,
     request_numbers: AtomicU64,
@@ -66,21 +72,14 @@ pub struct Setup {
     /// Where decisions are recorded.
     pub journal: Arc<Journal>,
     /// The authority that the agent trusts.
-    pub authority: CertificateAuthority,
+    pub authority: Arc<CertificateAuthority>,
     /// The way out.
     pub pool: Pool,
     /// Who asks; nothing where callers are outside any sandbox.
     pub identifier: Option<Arc<Identifier>>,
+    /// How much, how many, how long.
+    pub limits: Limits,
 }
-
-/// Connections that one sandbox may hold at a time; further ones wait in the listener's backlog.
-const MAX_CONNECTIONS: u64 = 4096;
-
-/// Descriptors of one connection: the client's, the upstream's, and one that is on its way.
-const DESCRIPTORS_EACH: u64 = 3;
-
-/// Descriptors that connections never get: journal, listeners, files that are read to identify callers.
-const DESCRIPTORS_KEPT: u64 = 256;
 
 /// Callers that are looked up at a time; each lookup may read a whole executable.
 const MAX_LOOKUPS: usize = 8;
@@ -91,20 +90,11 @@ const DRAIN_SETTLE: Duration = Duration::from_millis(20);
 /// How long the end of a session waits for its connections: their clients are gone, so they end by themselves.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// As many connections as there are descriptors for.
-fn connection_limit() -> u32 {
-    let files = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
-    let files = files.map_or(1024, |(soft, _)| soft);
-    let limit = (files.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH).clamp(16, MAX_CONNECTIONS);
-    u32::try_from(limit).unwrap_or(16)
-}
-
 impl Gate {
     /// Puts a gate together. Nothing is served before [`Gate::serve`].
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Self> {
-        let Setup { rules, journal, authority, pool, identifier } = setup;
-        let connection_limit = connection_limit();
+        let Setup { rules, journal, authority, pool, identifier, limits } = setup;
         Arc::new(Self {
             rules,
             journal,
@@ -112,8 +102,9 @@ impl Gate {
             pool,
             identifier,
             names: Names::default(),
-            connections: Arc::new(Semaphore::new(usize::try_from(connection_limit).unwrap_or(usize::MAX))),
-            connection_limit,
+            connections: Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(usize::MAX >> 3))),
+            limits,
+            live: Arc::default(),
             lookups: Semaphore::new(MAX_LOOKUPS),
             connection_numbers: AtomicU64::new(1),
             request_numbers: AtomicU64::new(1),
@@ -125,7 +116,21 @@ impl Gate {
     /// # Errors
     /// When a socket cannot be registered with the runtime.
     pub fn serve(self: &Arc<Self>, sockets: Sockets) -> std::io::Result<()> {
+        tokio::spawn(rejudge(Arc::downgrade(self), self.rules.changes()));
+        tokio::spawn(sweep(Arc::downgrade(self)));
         ways::serve(self, sockets)
+    }
+
+    /// The bounds that it keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Connections and requests that are open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.live.len()
     }
 
     /// Waits until every connection that was made has been served and recorded, or two seconds are over. To be called
@@ -133,7 +138,7 @@ impl Gate {
     pub async fn drain(&self) {
         // What is still in a listener's backlog is accepted meanwhile.
         tokio::time::sleep(DRAIN_SETTLE).await;
-        let all = self.connections.acquire_many(self.connection_limit);
+        let all = self.connections.acquire_many(self.limits.connections);
         if tokio::time::timeout(DRAIN_PATIENCE, all).await.is_err() {
             tracing::warn!("connections were still open when the session ended");
         }
@@ -154,5 +159,29 @@ impl Gate {
         tokio::task::spawn_blocking(move || identifier.identify(client, server))
             .await
             .unwrap_or(Caller::Unknown(Unidentified::Unreadable))
+    }
+}
+
+/// Judges what is open whenever the rules change.
+async fn rejudge(gate: Weak<Gate>, mut changes: watch::Receiver<()>) {
+    while changes.changed().await.is_ok() {
+        let Some(gate) = gate.upgrade() else { return };
+        let (live, rules) = (Arc::clone(&gate.live), gate.rules.current());
+        // Thousands of judgements take milliseconds, which requests should not wait for.
+        match tokio::task::spawn_blocking(move || live.rejudge(&rules)).await {
+            Ok(0) => {}
+            Ok(lost) => tracing::info!(lost, "the new rules ended connections and requests that they do not permit"),
+            Err(error) => tracing::error!(%error, "what is open could not be judged by the new rules"),
+        }
+    }
+}
+
+/// Closes upstream connections that nobody has used for a while.
+async fn sweep(gate: Weak<Gate>) {
+    let mut ticks = tokio::time::interval(upstream::SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let Some(gate) = gate.upgrade() else { return };
+        gate.pool.sweep();
     }
 }

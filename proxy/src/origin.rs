@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tollgate_audit::digest::hex;
 use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Authority, Caller, ConnectAsk};
-use tollgate_policy::{Circumstances, ConnectPermit};
+use tollgate_policy::{Circumstances, ConnectPermit, Denial};
 
 use crate::refusal::{Asked, Code, Refusal};
 use crate::{Gate, Generation};
@@ -38,6 +38,12 @@ impl Origin {
         }
     }
 
+    /// What entries with `when:` ask for; agent, user and sensitivity are not known yet and so never hold.
+    pub(crate) fn circumstances(&self) -> Circumstances<'static> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+        Circumstances { now: since.and_then(|since| i64::try_from(since.as_secs()).ok()), ..Circumstances::default() }
+    }
+
     /// What a refusal says about a connection to `authority`.
     pub(crate) fn asked(&self, authority: &Authority) -> Asked {
         Asked {
@@ -67,15 +73,14 @@ pub(crate) fn judge_connection(
     origin: &Origin,
     authority: &Authority,
 ) -> Result<ConnectPermit, Refusal> {
-    let judged =
-        rules.policy.connect_when(&ConnectAsk { caller: &origin.caller, authority }, &now()).map_err(|denial| {
-            let detail = format!("CONNECT {authority} not permitted by policy");
-            Refusal::connection(Code::PolicyDenied, detail, origin.asked(authority)).because(
-                denial.reason().to_string(),
-                denial.policy_key().unwrap_or_default(),
-                String::new(),
-            )
-        });
+    let judged = connect(rules, origin, authority).map_err(|denial| {
+        let detail = format!("CONNECT {authority} not permitted by policy");
+        Refusal::connection(Code::PolicyDenied, detail, origin.asked(authority)).because(
+            denial.reason().to_string(),
+            denial.policy_key().unwrap_or_default(),
+            String::new(),
+        )
+    });
     let verdict = match &judged {
         Ok(permit) => Verdict { decision: "allowed", policy: permit.policy_key(), rule: "", error: "", reason: "" },
         Err(refusal) => refusal.verdict(),
@@ -84,10 +89,9 @@ pub(crate) fn judge_connection(
     judged
 }
 
-/// The circumstances that entries with `when:` ask for; agent, user and sensitivity are not known yet and so never hold.
-pub(crate) fn now() -> Circumstances<'static> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-    Circumstances { now: since.and_then(|since| i64::try_from(since.as_secs()).ok()), ..Circumstances::default() }
+/// Judges a connection.
+pub(crate) fn connect(rules: &Generation, origin: &Origin, authority: &Authority) -> Result<ConnectPermit, Denial> {
+    rules.policy.connect_when(&ConnectAsk { caller: &origin.caller, authority }, &origin.circumstances())
 }
 
 /// Records how a connection was judged; one that cannot be recorded is refused.

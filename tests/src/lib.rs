@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+pub mod loopback;
 mod origin;
 
 pub use bench::{Bench, Finished, Started, finish, program, through, without};

@@ -294,7 +294,7 @@ fn k7_a_token_that_is_merely_talked_about_passes() {
 #[test]
 fn c13_headers_of_the_hop_and_forged_origins_stay_here() {
     let bench = Bench::new(POLICY);
-    let script = "curl -sS --fail -H 'Connection: keep-alive, x-secret' -H 'X-Secret: 1' -H 'X-Forwarded-For: 1.2.3.4' \
+    let script = "curl -sS --fail --http1.1 -H 'Connection: keep-alive, x-secret' -H 'X-Secret: 1' -H 'X-Forwarded-For: 1.2.3.4' \
                   -H 'X-HTTP-Method-Override: DELETE' -H 'Proxy-Authorization: Basic eA==' -H 'X-Kept: 1' https://other.test/";
     let _ = bench.shell(&[], script).succeeded();
     let arrived = &bench.origin.arrived()[0];

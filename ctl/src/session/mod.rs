@@ -16,8 +16,8 @@ use std::sync::Arc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tollgate_audit::Event;
 use tollgate_proxy::{
-    CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, Pin, Pool, Resolver, Rules, Setup, Sockets,
-    upstream_config,
+    CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool, Resolver,
+    Rules, Setup, Sockets, upstream_config,
 };
 use tollgate_secrets::{PLACEHOLDER_RANDOM_BYTES, Secret, Vault, shape};
 use tollgate_supervisor::{Confined, LaunchError, Outcome, Signaller};
@@ -48,6 +48,8 @@ pub struct Order {
     pub secrets: Vec<SecretArgument>,
     /// Operator's pins.
     pub pins: Vec<Pin>,
+    /// Bounds that differ from the defaults.
+    pub limits: Vec<LimitSetting>,
     /// PEM files with further upstream authorities.
     pub upstream_cas: Vec<PathBuf>,
     /// Features that may be missing.
@@ -97,7 +99,9 @@ impl Session {
         let folder = home.sandbox(&name)?;
         let cell = cell(&order, &home, &policy, &vault, &file, &folder)?;
         let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
-        let authority = CertificateAuthority::new(&name).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
+        let limits = Limits::with(&order.limits);
+        let authority =
+            CertificateAuthority::new(&name, &limits).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
         trust::write(&folder, &authority)?;
         let segment = folder.next_segment();
         let session = format!("{name}/{segment}");
@@ -113,8 +117,9 @@ impl Session {
             rules: Arc::clone(&rules),
             journal: Arc::clone(&journal),
             authority,
-            pool: Pool::new(Dialer::new(Resolver::new(&order.pins), tls)),
+            pool: Pool::new(Dialer::new(Resolver::new(&order.pins, &limits), tls, &limits), &limits),
             identifier: Some(Arc::new(identifier)),
+            limits,
         };
         let status = status(&name, &order, &rules, &confined.controls, journal.path());
         let gate = Gate::new(setup);

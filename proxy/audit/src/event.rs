@@ -98,6 +98,19 @@ pub enum Event<'a> {
         /// `complete`, `aborted`, or why it failed.
         outcome: &'a str,
     },
+    /// A connection whose bytes were passed on unread has ended.
+    Tunnel {
+        /// The connection.
+        connection: u64,
+        /// Bytes from the client.
+        up: u64,
+        /// Bytes to the client.
+        down: u64,
+        /// From the first byte to the last, in milliseconds.
+        milliseconds: u64,
+        /// `complete`, or why it ended.
+        outcome: &'a str,
+    },
     /// A name was asked for.
     Dns {
         /// The name.

@@ -46,4 +46,13 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// The port that a URL without one means (RFC 9110, sections 4.2.1 and 4.2.2).
+    #[must_use]
+    pub const fn default_port(self) -> crate::Port {
+        match self {
+            Self::Http => crate::Port::HTTP,
+            Self::Https => crate::Port::HTTPS,
+        }
+    }
 }

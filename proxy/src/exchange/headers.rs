@@ -1,49 +1,60 @@
 //! Headers: which must agree, which belong to one hop, which an agent may not set.
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode, Uri};
-use tollgate_model::{Authority, Port, Scheme};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Version};
+use tollgate_model::Authority;
 
 use super::Place;
 
-/// `Host`, an absolute-form target and the connection must name one authority.
+/// `Host` or `:authority`, an absolute-form target and the connection must name one authority.
 ///
 /// # Errors
 /// One sentence on what does not agree.
-pub(super) fn check_authority(headers: &HeaderMap, uri: &Uri, place: &Place) -> Result<(), String> {
-    let default = default_port(place.scheme);
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().ok_or("the request has no Host header")?;
+pub(super) fn check_authority(parts: &Parts, place: &Place) -> Result<(), String> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next().map(|host| host.to_str().map_err(|_| "the Host header is not text")).transpose()?;
     if hosts.next().is_some() {
         return Err("the request has more than one Host header".to_owned());
     }
-    let host = host.to_str().map_err(|_| "the Host header is not text")?;
-    let named = [Some(host), uri.authority().map(http::uri::Authority::as_str)];
-    for text in named.into_iter().flatten() {
-        let authority = Authority::parse_with_default(text, default)
+    let named = parts.uri.authority().map(http::uri::Authority::as_str);
+    // In HTTP/2 `:authority` takes the place of Host (RFC 9113, section 8.3.1).
+    match parts.version {
+        Version::HTTP_2 if host.or(named).is_none() => return Err("the request has no :authority".to_owned()),
+        Version::HTTP_2 => {}
+        _ if host.is_none() => return Err("the request has no Host header".to_owned()),
+        _ => {}
+    }
+    for text in [host, named].into_iter().flatten() {
+        let authority = Authority::parse_with_default(text, place.scheme.default_port())
             .map_err(|e| format!("the request's authority is wrong: {e}"))?;
         if authority != place.authority {
             return Err("the request names another authority than its connection".to_owned());
         }
     }
-    Ok(())
+    match parts.uri.scheme_str() {
+        Some(scheme) if scheme != place.scheme.as_str() => {
+            Err("the request names another scheme than its connection".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes away what belongs to this hop (RFC 9110, section 7.6.1), what forges an origin and what overrides the method
-/// that was judged; writes `Host` from what was judged. A reply that will be `searched` for secrets is asked for in plain form.
-pub(super) fn clean_request(headers: &mut HeaderMap, place: &Place, searched: bool) {
+/// that was judged. A reply that will be `searched` for secrets is asked for in plain form.
+pub(super) fn clean_request(headers: &mut HeaderMap, searched: bool) {
+    let wants_trailers = headers.get_all(header::TE).iter().any(|te| te.as_bytes() == b"trailers");
     remove_hop_by_hop(headers);
+    if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     let forged: Vec<_> = headers.keys().filter(|name| is_forged(name)).cloned().collect();
     for name in forged {
         headers.remove(name);
     }
-    let omit_port = place.authority.port == default_port(place.scheme);
-    let host = match (omit_port, place.authority.host.address()) {
-        (true, Some(std::net::IpAddr::V6(address))) => format!("[{address}]"),
-        (true, _) => place.authority.host.to_string(),
-        (false, _) => place.authority.to_string(),
-    };
-    headers.insert(header::HOST, HeaderValue::try_from(host).expect("a canonical authority is visible ASCII"));
+    // Answered here, once the request has been judged: the HTTP library says 100 when it reads the body.
+    headers.remove(header::EXPECT);
+    join_cookies(headers);
     if searched {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_CHARSET] {
@@ -52,8 +63,54 @@ pub(super) fn clean_request(headers: &mut HeaderMap, place: &Place, searched: bo
     }
 }
 
+/// HTTP/2 may cut a cookie header into crumbs; HTTP/1 knows one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1 {
+        let joined = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice()));
+        headers.insert(header::COOKIE, joined.expect("valid values and two valid characters"));
+    }
+}
+
+/// Trailers without what a receiver could take for a part of the head: framing, routing, credentials and the like
+/// (RFC 9110, section 6.5.1).
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    let refused: Vec<_> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+}
+
+fn may_trail(name: &HeaderName) -> bool {
+    const NEVER: &[&str] = &[
+        "age",
+        "authorization",
+        "cache-control",
+        "cookie",
+        "date",
+        "expect",
+        "expires",
+        "host",
+        "location",
+        "max-forwards",
+        "pragma",
+        "range",
+        "retry-after",
+        "set-cookie",
+        "trailer",
+        "vary",
+        "warning",
+        "www-authenticate",
+    ];
+    let text = name.as_str();
+    !NEVER.contains(&text)
+        && !HOP_BY_HOP.contains(&text)
+        && !["content-", "if-", "proxy-", "access-control-"].iter().any(|prefix| text.starts_with(prefix))
+        && !is_forged(name)
+}
+
 /// Takes away what belongs to the upstream's hop, and the hints that lead clients past the gate.
-pub(super) fn clean_reply(headers: &mut HeaderMap) {
+pub(crate) fn clean_reply(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     headers.remove(header::ALT_SVC);
 }
@@ -91,13 +148,6 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .collect();
     for name in named.iter().map(HeaderName::as_str).chain(HOP_BY_HOP.iter().copied()) {
         headers.remove(name);
-    }
-}
-
-fn default_port(scheme: Scheme) -> Port {
-    match scheme {
-        Scheme::Http => Port::HTTP,
-        Scheme::Https => Port::HTTPS,
     }
 }
 

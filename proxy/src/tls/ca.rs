@@ -13,6 +13,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ServerSessionMemoryCache;
 use tollgate_model::Host;
 
+use crate::Limits;
+use crate::upstream::{HTTP_1, HTTP_2};
+
 /// Mints one leaf per name and keeps it for the next handshakes.
 pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -30,6 +33,9 @@ pub enum CaError {
     /// The TLS library refused the certificate.
     #[error("a certificate could not be used: {0}")]
     Use(#[from] rustls::Error),
+    /// The thread that was to make it is gone: the process is ending.
+    #[error("a certificate could not be made: its thread has ended")]
+    Ended,
 }
 
 #[derive(Clone)]
@@ -37,9 +43,6 @@ struct Leaf {
     config: Arc<ServerConfig>,
     renew_at: Instant,
 }
-
-/// Names with a leaf at hand; the least used goes first.
-const LEAF_CACHE_NAMES: usize = 1024;
 
 /// Clocks inside and outside may differ a little.
 const BACKDATED: Duration = Duration::from_secs(3600);
@@ -61,18 +64,18 @@ impl CertificateAuthority {
     ///
     /// # Errors
     /// [`CaError`] when the cryptographic library fails.
-    pub fn new(name: &str) -> Result<Self, CaError> {
+    pub fn new(name: &str, limits: &Limits) -> Result<Arc<Self>, CaError> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, format!("Tollgate sandbox {name}"));
         params.distinguished_name.push(DnType::OrganizationName, "Tollgate");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (params.not_before, params.not_after) = lifetime(CA_LIFE);
-        Ok(Self {
+        Ok(Arc::new(Self {
             issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
             leaf_key: KeyPair::generate()?,
-            leaves: Cache::new(LEAF_CACHE_NAMES),
-        })
+            leaves: Cache::new(usize::try_from(limits.leaves).unwrap_or(usize::MAX)),
+        }))
     }
 
     /// The root certificate, for the agent to trust. The key has no accessor.
@@ -81,19 +84,34 @@ impl CertificateAuthority {
         self.issuer.pem()
     }
 
-    /// The TLS settings for a name or address; minted once, by one caller at a time.
+    /// The TLS settings for a name or address. Who asks first has it minted, off the runtime's threads; others wait for it.
     ///
     /// # Errors
     /// [`CaError`] when no leaf can be made.
-    pub fn server_config(&self, host: &Host) -> Result<Arc<ServerConfig>, CaError> {
-        if let Some(leaf) = self.leaves.get(host).filter(|leaf| leaf.renew_at <= Instant::now()) {
-            drop(leaf);
-            self.leaves.remove(host);
+    pub async fn server_config(self: &Arc<Self>, host: &Host) -> Result<Arc<ServerConfig>, CaError> {
+        match self.leaves.get(host) {
+            Some(leaf) if leaf.renew_at > Instant::now() => return Ok(leaf.config),
+            Some(_) => drop(self.leaves.remove(host)),
+            None => {}
         }
-        self.leaves.get_or_insert_with(host, || self.mint(host)).map(|leaf| leaf.config)
+        let guard = match self.leaves.get_value_or_guard_async(host).await {
+            Ok(leaf) => return Ok(leaf.config),
+            Err(guard) => guard,
+        };
+        let (authority, name) = (Arc::clone(self), host.clone());
+        let minted = tokio::task::spawn_blocking(move || authority.mint(&name)).await;
+        let config = minted.map_err(|_| CaError::Ended)??;
+        let leaf = Leaf { config: Arc::clone(&config), renew_at: Instant::now() + LEAF_RENEWED_AFTER };
+        // A leaf that was pushed out before it came is minted again by the next who asks.
+        let _ = guard.insert(leaf);
+        Ok(config)
     }
 
-    fn mint(&self, host: &Host) -> Result<Leaf, CaError> {
+    /// Mints a leaf for a name or address, and does not keep it.
+    ///
+    /// # Errors
+    /// [`CaError`] when no leaf can be made.
+    pub fn mint(&self, host: &Host) -> Result<Arc<ServerConfig>, CaError> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, common_name(host));
         params.subject_alt_names = vec![match host {
@@ -106,14 +124,13 @@ impl CertificateAuthority {
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = lifetime(LEAF_LIFE);
         let leaf = params.signed_by(&self.leaf_key, &self.issuer)?;
-        let config = self.config(vec![leaf.der().clone(), self.issuer.der().clone()])?;
-        Ok(Leaf { config: Arc::new(config), renew_at: Instant::now() + LEAF_RENEWED_AFTER })
+        Ok(Arc::new(self.config(vec![leaf.der().clone(), self.issuer.der().clone()])?))
     }
 
     fn config(&self, chain: Vec<CertificateDer<'static>>) -> Result<ServerConfig, CaError> {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
         let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_PER_NAME);
         Ok(config)
     }

@@ -35,9 +35,7 @@ pub fn upstream_config(extra: &[PathBuf]) -> Result<ClientConfig, TrustError> {
     for path in extra {
         add_file(&mut roots, path)?;
     }
-    let mut config = ClientConfig::builder().with_root_certificates(Arc::new(roots)).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(ClientConfig::builder().with_root_certificates(Arc::new(roots)).with_no_client_auth())
 }
 
 fn add_file(roots: &mut RootCertStore, path: &PathBuf) -> Result<(), TrustError> {

@@ -1,12 +1,15 @@
 //! The way out: resolve, classify, dial, keep connections.
 
 mod dial;
+mod line;
 mod pool;
 mod resolve;
+mod shelf;
 
-pub(crate) use dial::DialError;
 pub use dial::Dialer;
+pub(crate) use dial::{DialError, HTTP_1, HTTP_2, Offer, Spoken};
+pub(crate) use line::{Line, Loan};
 pub use pool::Pool;
-pub(crate) use pool::{Key, SendError};
+pub(crate) use pool::{Key, SWEEP_INTERVAL, SendError, absolute, broken, host_text, is_grpc};
 pub(crate) use resolve::ResolveError;
 pub use resolve::{Pin, PinError, Resolver};

@@ -1,36 +1,58 @@
-//! Connections kept for the next request to the same place.
+//! Connections to upstreams, shared as far as their rules and credentials are the same.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Uri, Version, header};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
 use tollgate_model::{Authority, Scheme};
 use tollgate_policy::Reach;
 use tollgate_secrets::Outbound;
 
-use super::Dialer;
 use super::dial::DialError;
+use super::line::{self, Line, Loan, Unsent};
+use super::shelf::Shelf;
+use super::{Dialer, Offer};
+use crate::Limits;
+use crate::limits::seconds;
 use crate::upload::Upload;
 
 /// Sends what may leave, over connections that it opens and keeps.
 ///
-/// A connection is shared only by requests to the same scheme and authority that were judged by the same generation, so
-/// none outlives the rules, the addresses and the credentials it was opened under.
+/// A connection is shared only by requests to the same scheme and authority that may reach the same addresses and carry the
+/// same credentials of the same vault; see [`Key`].
 #[derive(Debug)]
 pub struct Pool {
     dialer: Dialer,
-    idle: Arc<Mutex<HashMap<Key, Vec<Idle>>>>,
+    limits: Limits,
+    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+}
+
+/// What the requests on one connection have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    pub(crate) reach: Reach,
+    /// Names of the credentials that are put in.
+    pub(crate) exchanged: Box<[String]>,
+    /// Which vault they are from: one that is replaced leaves no connection behind that its values opened.
+    pub(crate) vault: u64,
 }
 
 /// Why no reply came.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum SendError {
     /// No connection.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// Every connection that one upstream may have is in use, and none came free in time.
+    #[error("the upstream {0} has as many requests as it gets connections")]
+    Busy(Authority),
+    /// gRPC needs HTTP/2 to the end (its status travels in trailers), and the upstream does not speak it.
+    #[error("the upstream {0} speaks no HTTP/2, which gRPC needs")]
+    NoHttp2(Authority),
     /// The connection broke before a reply, or the reply is not HTTP.
     #[error("the upstream {authority} broke off: {reason}")]
     Broken {
@@ -41,113 +63,144 @@ pub(crate) enum SendError {
     },
 }
 
-/// Where a request goes and under which rules.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    pub(crate) scheme: Scheme,
-    pub(crate) authority: Authority,
-    pub(crate) generation: u64,
-}
+/// Places with connections, or with someone who opens one; further ones get connections that are not kept.
+const MAX_PLACES: usize = 4096;
 
-#[derive(Debug)]
-struct Idle {
-    sender: SendRequest<Upload>,
-    since: Instant,
-}
+/// Stale connections that are tried before giving up; each try removes one.
+const MAX_TRIES: usize = 64;
 
-/// Idle connections kept for one key, and how long: most servers close after a minute.
-const IDLE_PER_KEY: usize = 32;
-const IDLE_TIME: Duration = Duration::from_secs(50);
-
-/// Keys with idle connections; beyond that connections are not kept.
-const IDLE_KEYS: usize = 1024;
+/// How often connections that nobody uses are looked for.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 
 impl Pool {
     /// An empty pool over a dialer.
     #[must_use]
-    pub fn new(dialer: Dialer) -> Self {
-        Self { dialer, idle: Arc::default() }
+    pub fn new(dialer: Dialer, limits: &Limits) -> Self {
+        Self { dialer, limits: limits.clone(), shelves: Mutex::default() }
     }
 
-    /// Sends a request that was judged and injected, and waits for the head of its reply.
+    /// Sends a request that was judged and injected, and waits for the head of its reply. The loan is the connection: it
+    /// goes back when the reply's body has ended.
     pub(crate) async fn send(
         &self,
-        key: Key,
-        reach: &Reach,
+        key: &Key,
         outbound: Outbound,
         body: Upload,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<(Response<Incoming>, Loan), SendError> {
+        let shelf = self.shelf(key);
         let mut request = Request::from_parts(outbound.into_parts(), body);
-        while let Some(mut sender) = self.take(&key) {
-            match sender.try_send_request(request).await {
-                Ok(reply) => return Ok(self.keep(key, sender, reply)),
-                Err(mut error) => match error.take_message() {
-                    // Closed while idle: nothing was sent, so another connection may try.
-                    Some(unsent) => request = unsent,
-                    None => return Err(broken(&key, &error.into_error())),
-                },
+        for _ in 0..MAX_TRIES {
+            let mut loan = shelf.borrow(&self.dialer, key).await?;
+            prepare(&mut request, key, loan.is_http2())?;
+            match loan.send(request).await {
+                Ok(reply) => return Ok((reply, loan)),
+                // Closed while idle: nothing was sent, so another connection may try.
+                Err(Unsent { request: Some(unsent), .. }) if loan.is_reused() => request = *unsent,
+                Err(Unsent { error, .. }) => return Err(broken(key, &error)),
             }
         }
-        let mut sender = self.open(&key, reach).await?;
-        let reply = sender.send_request(request).await.map_err(|e| broken(&key, &e))?;
-        Ok(self.keep(key, sender, reply))
+        Err(SendError::Broken { authority: key.authority.clone(), reason: "it closes every connection".to_owned() })
     }
 
-    async fn open(&self, key: &Key, reach: &Reach) -> Result<SendRequest<Upload>, SendError> {
-        let stream = self.dialer.dial(key.scheme, &key.authority, reach).await?;
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(MAX_REPLY_HEADERS)
-            .handshake(stream)
-            .await
-            .map_err(|e| broken(key, &e))?;
-        let authority = key.authority.clone();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%authority, %error, "upstream connection ended");
-            }
-        });
-        Ok(sender)
-    }
-
-    fn take(&self, key: &Key) -> Option<SendRequest<Upload>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = idle.get_mut(key)?;
-        while let Some(candidate) = waiting.pop() {
-            if candidate.since.elapsed() < IDLE_TIME && candidate.sender.is_ready() {
-                return Some(candidate.sender);
-            }
+    /// A connection on which a WebSocket can be opened: a stream of an HTTP/2 connection that is open and takes extended
+    /// CONNECT (RFC 8441), else one over HTTP/1 of its own, else HTTP/2 where the upstream speaks nothing else.
+    pub(crate) async fn open_for_websocket(&self, key: &Key) -> Result<Line, SendError> {
+        if let Some(line) = self.shelf(key).extended() {
+            return Ok(line);
         }
-        idle.remove(key);
-        None
+        let refused = match line::open(&self.dialer, key, Offer::Http1).await {
+            Err(error @ SendError::Dial(DialError::Tls { .. })) => error,
+            opened => return opened,
+        };
+        let line = line::open(&self.dialer, key, Offer::Both).await.map_err(|_| refused)?;
+        if line.takes_extended_connect().await {
+            return Ok(line);
+        }
+        let reason = "it speaks neither HTTP/1 nor WebSocket over HTTP/2".to_owned();
+        Err(SendError::Broken { authority: key.authority.clone(), reason })
     }
 
-    /// Puts the connection back once the reply has been read to its end.
-    fn keep(&self, key: Key, mut sender: SendRequest<Upload>, reply: Response<Incoming>) -> Response<Incoming> {
-        let idle = Arc::clone(&self.idle);
-        tokio::spawn(async move {
-            if sender.ready().await.is_err() {
-                return;
-            }
-            let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() >= IDLE_KEYS && !idle.contains_key(&key) {
-                idle.retain(|_, waiting| waiting.iter().any(|w| w.since.elapsed() < IDLE_TIME));
-            }
-            if idle.len() >= IDLE_KEYS {
-                return;
-            }
-            let waiting = idle.entry(key).or_default();
-            waiting.retain(|w| w.since.elapsed() < IDLE_TIME);
-            if waiting.len() < IDLE_PER_KEY {
-                waiting.push(Idle { sender, since: Instant::now() });
-            }
-        });
-        reply
+    /// For connections that no request is sent on.
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub(crate) fn sweep(&self) {
+        let idle = seconds(self.limits.upstream_idle_seconds);
+        let now = Instant::now();
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        shelves.retain(|_, shelf| shelf.sweep(now, idle) || Arc::strong_count(shelf) > 1);
+    }
+
+    fn shelf(&self, key: &Key) -> Arc<Shelf> {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shelf) = shelves.get(key) {
+            return Arc::clone(shelf);
+        }
+        let shelf = Arc::new(Shelf::new(&self.limits));
+        if shelves.len() < MAX_PLACES {
+            shelves.insert(key.clone(), Arc::clone(&shelf));
+        }
+        shelf
     }
 }
 
-/// More than any real server sends.
-const MAX_REPLY_HEADERS: usize = 256;
+/// Gives the head the form of the protocol that it will travel by.
+fn prepare(request: &mut Request<Upload>, key: &Key, http2: bool) -> Result<(), SendError> {
+    if !http2 {
+        if is_grpc(request.headers()) {
+            return Err(SendError::NoHttp2(key.authority.clone()));
+        }
+        *request.version_mut() = Version::HTTP_11;
+        *request.uri_mut() = request.uri().path_and_query().cloned().map(Uri::from).unwrap_or_default();
+        request.headers_mut().remove(header::TE);
+        let host = HeaderValue::try_from(host_text(key)).expect("a canonical authority is visible ASCII");
+        request.headers_mut().insert(header::HOST, host);
+        return Ok(());
+    }
+    *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().remove(header::HOST);
+    *request.uri_mut() = absolute(key, request.uri());
+    Ok(())
+}
 
-fn broken(key: &Key, error: &hyper::Error) -> SendError {
-    SendError::Broken { authority: key.authority.clone(), reason: error.to_string() }
+/// The target with scheme and authority, as HTTP/2 sends it.
+pub(crate) fn absolute(key: &Key, target: &Uri) -> Uri {
+    let uri = Uri::builder().scheme(key.scheme.as_str()).authority(host_text(key));
+    let path = target.path_and_query().cloned();
+    let uri = path.into_iter().fold(uri, http::uri::Builder::path_and_query).build();
+    uri.expect("a canonical authority and a path make a URI")
+}
+
+/// `host`, or `host:port` where the port is not the scheme's own (RFC 9110, section 7.2).
+pub(crate) fn host_text(key: &Key) -> String {
+    let Authority { host, port } = &key.authority;
+    match (*port == key.scheme.default_port(), host.address()) {
+        (true, Some(std::net::IpAddr::V6(address))) => format!("[{address}]"),
+        (true, _) => host.to_string(),
+        (false, _) => key.authority.to_string(),
+    }
+}
+
+/// True for `application/grpc` and its subtypes, as `application/grpc+proto`.
+pub(crate) fn is_grpc(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let rest = kind.strip_prefix(b"application/grpc".as_slice());
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+pub(crate) fn broken(key: &Key, error: &hyper::Error) -> SendError {
+    SendError::Broken { authority: key.authority.clone(), reason: in_words(error) }
+}
+
+/// The error and what lies behind it: the HTTP library's first line says little.
+fn in_words(error: &hyper::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
 }

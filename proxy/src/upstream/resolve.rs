@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use quick_cache::sync::Cache;
 use tollgate_model::{AddressClass, Authority, Host, Port};
 use tollgate_policy::Reach;
+
+use crate::Limits;
 
 /// An operator's word that a name lives at an address, loopback included: `NAME:PORT:ADDRESS`, as curl's `--resolve`,
 /// where `ADDRESS` may itself name a port: `api.example.com:443:127.0.0.1:8443`.
@@ -71,7 +75,18 @@ pub enum ResolveError {
 #[derive(Debug)]
 pub struct Resolver {
     pins: HashMap<Authority, SocketAddr>,
+    known: Cache<Host, Known>,
 }
+
+/// The addresses of a name, and until when they are believed. They are classified anew with each use.
+#[derive(Debug, Clone)]
+struct Known {
+    addresses: Arc<[IpAddr]>,
+    until: Instant,
+}
+
+/// The system's resolver tells no time to live; this is short enough for services that move.
+const BELIEVED: Duration = Duration::from_secs(10);
 
 /// A name server that says nothing must not hold a request for ever.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,8 +94,11 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 impl Resolver {
     /// A resolver with the operator's pins.
     #[must_use]
-    pub fn new(pins: &[Pin]) -> Self {
-        Self { pins: pins.iter().map(|pin| (pin.authority.clone(), pin.address)).collect() }
+    pub fn new(pins: &[Pin], limits: &Limits) -> Self {
+        Self {
+            pins: pins.iter().map(|pin| (pin.authority.clone(), pin.address)).collect(),
+            known: Cache::new(usize::try_from(limits.names).unwrap_or(usize::MAX)),
+        }
     }
 
     /// The addresses of an authority, all of them within `reach`.
@@ -92,8 +110,8 @@ impl Resolver {
             return Ok(vec![*pinned]);
         }
         let addresses = match &authority.host {
-            Host::Address(address) => vec![*address],
-            Host::Name(name) => lookup(&authority.host, name).await?,
+            Host::Address(address) => Arc::from([*address]),
+            Host::Name(name) => self.look_up(&authority.host, name).await?,
         };
         if let Some(address) = addresses.iter().find(|address| !permits(reach, **address)) {
             return Err(ResolveError::Forbidden {
@@ -102,7 +120,16 @@ impl Resolver {
                 class: AddressClass::of(*address).name(),
             });
         }
-        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, authority.port.get())).collect())
+        Ok(addresses.iter().map(|address| SocketAddr::new(*address, authority.port.get())).collect())
+    }
+
+    async fn look_up(&self, host: &Host, name: &str) -> Result<Arc<[IpAddr]>, ResolveError> {
+        if let Some(known) = self.known.get(host).filter(|known| known.until > Instant::now()) {
+            return Ok(known.addresses);
+        }
+        let addresses: Arc<[IpAddr]> = lookup(host, name).await?.into();
+        self.known.insert(host.clone(), Known { addresses: Arc::clone(&addresses), until: Instant::now() + BELIEVED });
+        Ok(addresses)
     }
 }
 

@@ -19,8 +19,8 @@ use crate::Gate;
 use crate::body::ReplyBody;
 use crate::exchange::{Place, exchange};
 use crate::origin::{Origin, judge_connection, record_connection};
-use crate::refusal::{Asked, Code, Refusal};
-use crate::tunnel;
+use crate::refusal::{Asked, Code, Dialect, Refusal};
+use crate::tunnel::{Tunnel, http1};
 
 /// The connection's place, which a tunnel takes over.
 type Slot = Arc<OwnedSemaphorePermit>;
@@ -40,7 +40,7 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
             Ok::<_, Infallible>(answer(gate, origin, slot, request).await)
         }
     });
-    let served = tunnel::http1().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+    let served = http1(&gate.limits).serve_connection(TokioIo::new(stream), service).with_upgrades().await;
     if let Err(error) = served {
         tracing::debug!(connection, %error, "explicit connection ended");
     }
@@ -61,7 +61,7 @@ fn record_silence(gate: &Gate, connection: u64) {
 
 async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, slot: Slot, request: Request<Incoming>) -> Response<ReplyBody> {
     let answered = if request.method() == Method::CONNECT {
-        connect(&gate, &origin, slot, request).map(|()| Response::new(ReplyBody::empty()))
+        connect(&gate, &origin, slot, request).await.map(|()| Response::new(ReplyBody::empty()))
     } else {
         match absolute_form(&request, &origin) {
             Ok(place) => match judge_connection(&gate, &gate.rules.current(), &origin, &place.authority) {
@@ -71,20 +71,26 @@ async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, slot: Slot, request: Reque
             Err(refusal) => refuse_unjudged(&gate, &origin, request.uri(), refusal),
         }
     };
-    answered.unwrap_or_else(|refusal| refusal.to_response().map(ReplyBody::own))
+    answered.unwrap_or_else(|refusal| refusal.answer(Dialect::Http).map(ReplyBody::own))
 }
 
 /// Judges a CONNECT and, if it may, leaves a task behind that takes over the connection once the 200 is out.
-fn connect(gate: &Arc<Gate>, origin: &Arc<Origin>, slot: Slot, mut request: Request<Incoming>) -> Result<(), Refusal> {
+async fn connect(
+    gate: &Arc<Gate>,
+    origin: &Arc<Origin>,
+    slot: Slot,
+    mut request: Request<Incoming>,
+) -> Result<(), Refusal> {
     let authority = match connect_target(&request) {
         Ok(authority) => gate.names.recall(authority),
         Err(refusal) => return refuse_unjudged(gate, origin, request.uri(), refusal),
     };
-    let permit = judge_connection(gate, &gate.rules.current(), origin, &authority)?;
-    let (gate, origin) = (Arc::clone(gate), Arc::clone(origin));
+    let rules = gate.rules.current();
+    let permit = judge_connection(gate, &rules, origin, &authority)?;
+    let tunnel = Tunnel::open(Arc::clone(gate), Arc::clone(origin), authority, &permit, &rules).await?;
     tokio::spawn(async move {
         match hyper::upgrade::on(&mut request).await {
-            Ok(upgraded) => tunnel::run(gate, origin, authority, &permit, TokioIo::new(upgraded)).await,
+            Ok(upgraded) => tunnel.run(TokioIo::new(upgraded)).await,
             Err(error) => tracing::debug!(%error, "the client left before its tunnel was open"),
         }
         drop(slot);
@@ -134,15 +140,15 @@ fn refuse_unjudged<T>(gate: &Gate, origin: &Origin, uri: &http::Uri, refusal: Re
 const MAX_SHOWN_TARGET: usize = 300;
 
 /// The refusal of a request that a client may read before its connection ends.
-pub(super) async fn refuse_all<S>(stream: S, refusal: Refusal)
+pub(super) async fn refuse_all<S>(gate: &Gate, stream: S, refusal: Refusal)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |_: Request<Incoming>| {
-        let response: Response<Full<Bytes>> = refusal.to_response();
+        let response: Response<Full<Bytes>> = refusal.answer(Dialect::Http);
         async move { Ok::<_, Infallible>(response) }
     });
-    if let Err(error) = tunnel::http1().serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = http1(&gate.limits).serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, status = %StatusCode::FORBIDDEN, "a refused connection ended");
     }
 }

@@ -7,13 +7,14 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{Ip6tOriginalDst, OriginalDst};
 use tokio::net::TcpStream;
 use tollgate_audit::Verdict;
+use tollgate_inspect::sniff::Opening;
 use tollgate_model::{Authority, Host, Port};
 
 use super::accept::Accepted;
 use crate::Gate;
 use crate::origin::{Origin, judge_connection, record_connection};
-use crate::refusal::{Code, Refusal};
-use crate::tunnel::{self, FirstBytes};
+use crate::refusal::{Code, Refusal, alert};
+use crate::tunnel::{Tunnel, opening};
 
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let Accepted { stream, client, slot: _slot } = accepted;
@@ -34,9 +35,14 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let origin = Arc::new(Origin::new(gate.next_connection(), "transparent", caller));
     let Ok(port) = Port::try_from(destination.port()) else { return };
     let authority = gate.names.recall(Authority::new(Host::from(destination.ip()), port));
-    match judge_connection(&gate, &gate.rules.current(), &origin, &authority) {
-        Ok(permit) => tunnel::run(gate, origin, authority, &permit, stream).await,
-        Err(refusal) => refuse(stream, refusal).await,
+    let rules = gate.rules.current();
+    let tunnel = match judge_connection(&gate, &rules, &origin, &authority) {
+        Ok(permit) => Tunnel::open(Arc::clone(&gate), origin, authority, &permit, &rules).await,
+        Err(refusal) => Err(refusal),
+    };
+    match tunnel {
+        Ok(tunnel) => tunnel.run(stream).await,
+        Err(refusal) => refuse(&gate, stream, refusal).await,
     }
 }
 
@@ -58,10 +64,10 @@ fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
 }
 
 /// Says no in the language the client speaks.
-async fn refuse(stream: TcpStream, refusal: Refusal) {
-    match tunnel::first_bytes(stream).await {
-        Some((FirstBytes::Tls, stream)) => tunnel::alert(stream).await,
-        Some((FirstBytes::Http, stream)) => super::explicit::refuse_all(stream, refusal).await,
-        Some((FirstBytes::Other, _)) | None => {}
+async fn refuse(gate: &Gate, stream: TcpStream, refusal: Refusal) {
+    match opening::read(stream, &gate.limits).await {
+        Some((Opening::Tls, stream)) => alert(stream).await,
+        Some((Opening::Http1, stream)) => super::explicit::refuse_all(gate, stream, refusal).await,
+        Some((Opening::Http2 | Opening::Unknown { .. }, _)) | None => {}
     }
 }

@@ -54,6 +54,12 @@ impl Assembler {
         }
     }
 
+    /// True inside a binary message, between its fragments.
+    #[must_use]
+    pub fn is_in_binary(&self) -> bool {
+        matches!(self.open, Some(Open::Binary))
+    }
+
     /// Takes a whole frame with its payload unmasked; of binary frames the payload may be left out.
     ///
     /// # Errors

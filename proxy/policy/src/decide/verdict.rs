@@ -67,7 +67,7 @@ pub enum Inspection {
 }
 
 /// Which addresses the destination may resolve to; loopback, link-local and metadata addresses are never among them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// Only these.
     AllowedIps(Arc<[Cidr]>),
@@ -171,6 +171,12 @@ impl ConnectPermit {
     #[must_use]
     pub fn reach(&self) -> &Reach {
         &self.reach
+    }
+
+    /// The same, when nothing else of the permit is needed.
+    #[must_use]
+    pub fn into_reach(self) -> Reach {
+        self.reach
     }
 }
 

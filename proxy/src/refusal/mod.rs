@@ -1,11 +1,12 @@
-//! Refusals: why something does not pass, and the one place where that becomes an answer.
+//! Refusals: why something does not pass, and in [`answer`] the one place where that becomes an answer.
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
-use http_body_util::Full;
+mod answer;
+
+use http::StatusCode;
 use serde::{Serialize, Serializer};
 use tollgate_audit::Verdict;
+
+pub(crate) use answer::{Dialect, alert};
 
 /// Why a connection or request does not pass. Boxed, since it travels as the error of every stage.
 #[derive(Debug, Clone)]
@@ -97,8 +98,14 @@ pub enum Code {
     RequestTooLarge,
     /// The bytes are neither TLS nor HTTP/1.
     UnsupportedL7Protocol,
+    /// The WebSocket handshake is wrong (RFC 6455, section 4.2.1).
+    InvalidWebsocketHandshake,
     /// Nothing takes the connection.
     UpstreamUnreachable,
+    /// Nothing answers in time.
+    UpstreamTimeout,
+    /// The upstream has as many requests as it gets connections.
+    UpstreamBusy,
     /// The upstream's certificate or TLS is not acceptable.
     UpstreamTlsFailed,
     /// The upstream broke off or sent no HTTP.
@@ -124,7 +131,10 @@ impl Code {
             Self::CredentialCleartext => "credential_cleartext",
             Self::RequestTooLarge => "request_too_large",
             Self::UnsupportedL7Protocol => "unsupported_l7_protocol",
+            Self::InvalidWebsocketHandshake => "invalid_websocket_handshake",
             Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamBusy => "upstream_busy",
             Self::UpstreamTlsFailed => "upstream_tls_failed",
             Self::UpstreamBroken => "upstream_broken",
             Self::ReplyNotReadable => "reply_not_readable",
@@ -140,13 +150,16 @@ impl Code {
             | Self::InvalidCredentialPlaceholder
             | Self::CredentialCleartext
             | Self::UnsupportedL7Protocol => StatusCode::FORBIDDEN,
-            Self::InvalidRequestTarget | Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::InvalidRequestTarget | Self::InvalidRequest | Self::InvalidWebsocketHandshake => {
+                StatusCode::BAD_REQUEST
+            }
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestAuthorityMismatch => StatusCode::MISDIRECTED_REQUEST,
             Self::UpstreamUnreachable | Self::UpstreamTlsFailed | Self::UpstreamBroken | Self::ReplyNotReadable => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::JournalUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::JournalUnavailable | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -216,24 +229,5 @@ impl Refusal {
         let Problem { error, detail, reason, policy, rule, .. } = &*self.0;
         let reason = if reason.is_empty() { detail } else { reason };
         Verdict { decision: "denied", policy, rule, error: error.name(), reason }
-    }
-
-    /// The answer on an HTTP connection, CONNECT included. The connection closes after it.
-    #[must_use]
-    pub fn to_response(&self) -> Response<Full<Bytes>> {
-        let problem = &*self.0;
-        let mut body = serde_json::to_vec(problem).expect("a refusal holds only text and numbers");
-        body.push(b'\n');
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = problem.error.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        if let Ok(policy) = HeaderValue::from_str(&problem.policy)
-            && !problem.policy.is_empty()
-        {
-            headers.insert("x-openshell-policy", policy);
-        }
-        response
     }
 }

@@ -1,0 +1,111 @@
+//! The way back: send what was admitted, and pass on what the upstream answers.
+
+use std::sync::Arc;
+
+use http::{Response, header};
+use hyper::body::Incoming;
+use tollgate_secrets::Needles;
+
+use super::{Admitted, Stage, headers};
+use crate::body::{Passage, Record, ReplyBody, scrub_headers};
+use crate::exchange::Asking;
+use crate::refusal::{Code, Dialect, Refusal};
+use crate::upstream::{DialError, Loan, ResolveError, SendError};
+use crate::websocket;
+
+impl Stage {
+    pub(super) async fn forward(&self, admitted: Admitted) -> Result<Response<ReplyBody>, Refusal> {
+        let Admitted { asking, permit, outbound, upgrade, body, key, needles, hold, begun } = admitted;
+        let mut record = Record::new(Arc::clone(&self.gate.journal), self.number, begun);
+        if let Some(upgrade) = upgrade {
+            let gate = Arc::clone(&self.gate);
+            let number = self.number;
+            let socket = websocket::Socket { gate, number, asking, permit, key, needles, hold, record };
+            return websocket::open(socket, upgrade, outbound).await;
+        }
+        let sent = tokio::select! {
+            biased;
+            reason = hold.lost() => {
+                record.end(format!("cut: {reason}"));
+                return Err(lost(&asking, reason));
+            }
+            sent = self.gate.pool.send(&key, outbound, body) => sent,
+        };
+        match sent {
+            Ok((reply, loan)) => {
+                let passage = Passage { needles, record, hold, loan: Some(loan), grpc: self.dialect == Dialect::Grpc };
+                pass_on(&asking, reply, passage)
+            }
+            Err(error) => {
+                let refusal = unsent(&asking, &error, needles.as_deref());
+                record.end(format!("{}: {}", refusal.problem().error.name(), refusal.problem().detail));
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// Passes a reply on, searched for secrets where the destination may hold some.
+pub(crate) fn pass_on(
+    asking: &Asking,
+    reply: Response<Incoming>,
+    mut passage: Passage,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let (mut parts, body) = reply.into_parts();
+    passage.record.status = parts.status.as_u16();
+    // The HTTP library keeps the upstream's reason phrase there and would write it out again, unsearched.
+    parts.extensions = http::Extensions::new();
+    parts.version = http::Version::HTTP_11;
+    if let Some(needles) = &passage.needles {
+        // Before the headers of the hop go: one of them may name what hides the body.
+        if let Err(why) = headers::check_readable(parts.status, &parts.headers) {
+            passage.record.end(why.to_owned());
+            return Err(Refusal::request(Code::ReplyNotReadable, why, asking.asked()));
+        }
+        parts.headers = scrub_headers(parts.headers, needles, &mut passage.record.scrubbed);
+        if !needles.keeps_length() {
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+    }
+    headers::clean_reply(&mut parts.headers);
+    Ok(Response::from_parts(parts, ReplyBody::passed(body, passage)))
+}
+
+/// The refusal of a request that lost its permission before there was a reply.
+pub(crate) fn lost(asking: &Asking, reason: &str) -> Refusal {
+    let detail = "the policy changed while this request was under way, and no longer permits it";
+    Refusal::request(Code::PolicyDenied, detail, asking.asked()).because(reason.to_owned(), "", String::new())
+}
+
+/// What an upstream did wrong, in words that may be its own and so are searched like any reply.
+pub(crate) fn unsent(asking: &Asking, error: &SendError, needles: Option<&Needles>) -> Refusal {
+    let detail = error.to_string();
+    let clean = needles.and_then(|needles| needles.scrub_whole(detail.as_bytes()));
+    let detail = clean.map_or(detail, |clean| String::from_utf8_lossy(&clean).into_owned());
+    Refusal::request(code(error), detail, asking.origin.asked(&asking.place.authority))
+}
+
+/// The refusal of a connection whose upstream cannot be reached.
+pub(crate) fn code(error: &SendError) -> Code {
+    match error {
+        SendError::Dial(error) => dial_code(error),
+        SendError::Busy(_) => Code::UpstreamBusy,
+        SendError::NoHttp2(_) | SendError::Broken { .. } => Code::UpstreamBroken,
+    }
+}
+
+pub(crate) fn dial_code(error: &DialError) -> Code {
+    match error {
+        DialError::Resolve(ResolveError::Forbidden { .. }) => Code::SsrfDenied,
+        DialError::Resolve(ResolveError::NoAddress(..)) | DialError::Connect { .. } => Code::UpstreamUnreachable,
+        DialError::Timeout { .. } => Code::UpstreamTimeout,
+        DialError::Tls { .. } => Code::UpstreamTlsFailed,
+    }
+}
+
+/// A loan is given back by the body that used it.
+impl Passage {
+    pub(crate) fn alone(needles: Option<Arc<Needles>>, record: Record, hold: crate::live::Hold) -> Self {
+        Self { needles, record, hold, loan: None::<Loan>, grpc: false }
+    }
+}

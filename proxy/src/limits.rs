@@ -1,0 +1,174 @@
+//! Bounds: every queue, buffer, cache and wait of the gate that an operator may want to know or set.
+//!
+//! ```
+//! use tollgate_proxy::{Limits, LimitSetting};
+//!
+//! let setting: LimitSetting = "streams=16".parse().unwrap();
+//! assert_eq!(Limits::with(&[setting]).streams, 16);
+//! assert!("stream=16".parse::<LimitSetting>().is_err());
+//! ```
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How much, how many, how long. Counts are whole numbers from 1, times are seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections of clients at a time; further ones wait in the listener's backlog. As many as there are descriptors for,
+    /// where it is not set.
+    pub connections: u32,
+    /// Requests at a time on one HTTP/2 connection (RFC 9113, section 5.1.2).
+    pub streams: u32,
+    /// Resets that a client may have waiting on one HTTP/2 connection before it is closed.
+    pub resets: u32,
+    /// Headers of a request: browsers send thirty, generous clients sixty.
+    pub headers: u32,
+    /// Bytes in the head of a request, all headers together.
+    pub header_bytes: u32,
+    /// From the first byte of a head to its last, and how long a kept connection may idle between requests.
+    pub header_seconds: u32,
+    /// How long a client may keep an open connection without a word.
+    pub first_bytes_seconds: u32,
+    /// How long a TLS handshake may take, on either leg.
+    pub handshake_seconds: u32,
+    /// How long a client may leave what it asked for unread.
+    pub stall_seconds: u32,
+    /// How long a connection to one address of an upstream may take.
+    pub connect_seconds: u32,
+    /// Connections to one upstream at a time, where it speaks HTTP/1.
+    pub upstream_connections: u32,
+    /// How long a connection to an upstream is kept without use: most servers close theirs after a minute.
+    pub upstream_idle_seconds: u32,
+    /// Names whose certificates are kept at hand.
+    pub leaves: u32,
+    /// Names whose addresses are kept at hand.
+    pub names: u32,
+}
+
+/// One limit, set by an operator: `NAME=NUMBER`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitSetting {
+    name: String,
+    value: NonZeroU32,
+}
+
+/// Why a limit is not set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// Not `NAME=NUMBER`.
+    #[error("`{0}` is not NAME=NUMBER, for example streams=64")]
+    Malformed(String),
+    /// No such limit.
+    #[error("there is no limit `{0}`; there are: {1}")]
+    Unknown(String, String),
+    /// Out of range.
+    #[error("`{0}` must be a whole number from 1 to {max}", max = u32::MAX)]
+    Range(String),
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: connections(),
+            streams: 128,
+            resets: 32,
+            headers: 128,
+            header_bytes: 64 * 1024,
+            header_seconds: 75,
+            first_bytes_seconds: 30,
+            handshake_seconds: 10,
+            stall_seconds: 120,
+            connect_seconds: 10,
+            upstream_connections: 512,
+            upstream_idle_seconds: 50,
+            leaves: 1024,
+            names: 1024,
+        }
+    }
+}
+
+impl std::str::FromStr for LimitSetting {
+    type Err = LimitError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text.split_once('=').ok_or_else(|| LimitError::Malformed(text.to_owned()))?;
+        let all = Limits::default().all();
+        if !all.contains_key(name) {
+            return Err(LimitError::Unknown(name.to_owned(), all.keys().cloned().collect::<Vec<_>>().join(", ")));
+        }
+        let value = value.parse().map_err(|_| LimitError::Range(name.to_owned()))?;
+        Ok(Self { name: name.to_owned(), value })
+    }
+}
+
+impl Limits {
+    /// The defaults with some of them set; of two settings for one limit the later counts.
+    #[must_use]
+    pub fn with(settings: &[LimitSetting]) -> Self {
+        let mut all = Self::default().all();
+        for LimitSetting { name, value } in settings {
+            all.insert(name.clone(), value.get().into());
+        }
+        serde_json::from_value(all.into()).expect("the same names, and numbers in range")
+    }
+
+    /// Every limit by name.
+    #[must_use]
+    pub fn all(&self) -> serde_json::Map<String, serde_json::Value> {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(all)) => all,
+            _ => unreachable!("a structure of numbers is an object"),
+        }
+    }
+}
+
+pub(crate) fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
+}
+
+/// As many connections as there may be descriptors for: whoever serves raises its limit to the hard one.
+fn connections() -> u32 {
+    let files = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+    let files = files.map_or(FEW_DESCRIPTORS, |(_, hard)| hard);
+    let limit = (files.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH).clamp(FEWEST, MOST_BY_DEFAULT);
+    u32::try_from(limit).unwrap_or(u32::MAX)
+}
+
+/// Descriptors of one connection: the client's, the upstream's, and one that is on its way.
+const DESCRIPTORS_EACH: u64 = 3;
+
+/// Descriptors that connections never get: journal, listeners, files that are read to identify callers.
+const DESCRIPTORS_KEPT: u64 = 256;
+
+/// What a system grants at the least.
+const FEW_DESCRIPTORS: u64 = 1024;
+
+/// An agent works with fewer, but not well.
+const FEWEST: u64 = 16;
+
+/// Half a gigabyte if all of them are open and busy.
+const MOST_BY_DEFAULT: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let said = text.parse::<LimitSetting>().map_or_else(|e| e.to_string(), |_| "set".to_owned());
+        assert!(said.starts_with(expected), "{text}: {said}");
+    }
+
+    #[test]
+    fn settings() {
+        check("connections=20000", "set");
+        check("connections", "`connections` is not NAME=NUMBER");
+        check("connection=1", "there is no limit `connection`; there are: connect_seconds, connections, ");
+        check("streams=0", "`streams` must be");
+        check("streams=-1", "`streams` must be");
+        check("streams=4294967296", "`streams` must be");
+    }
+}

@@ -1,0 +1,126 @@
+//! What is open now, so that a change of the rules ends exactly what has lost its permission.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use tollgate_model::Authority;
+
+use crate::Generation;
+use crate::exchange::Asking;
+use crate::origin::{self, Origin};
+
+/// Every open connection and request of a gate. Bounded by the connections that a gate takes and the streams on each.
+#[derive(Debug, Default)]
+pub(crate) struct Live(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    next: u64,
+    leases: HashMap<u64, Arc<Lease>>,
+}
+
+/// What was allowed, as it is asked for again when the rules change.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    /// A connection.
+    Connection {
+        /// Whose.
+        origin: Arc<Origin>,
+        /// Where to.
+        authority: Authority,
+    },
+    /// A request, until its reply has ended.
+    Request(Arc<Asking>),
+}
+
+#[derive(Debug)]
+struct Lease {
+    subject: Subject,
+    lost: OnceLock<String>,
+    waker: AtomicWaker,
+}
+
+/// One entry among what is open; it goes when this is dropped. One task at a time waits for its loss.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    live: Arc<Live>,
+    number: u64,
+    lease: Arc<Lease>,
+}
+
+impl Live {
+    /// Enters something that `rules` allowed. Where other rules are in force by now, they judge it at once: a change that
+    /// came between judgement and entry is not missed.
+    pub(crate) fn hold(self: &Arc<Self>, subject: Subject, judged_by: &Generation, current: &Generation) -> Hold {
+        let lease = Arc::new(Lease { subject, lost: OnceLock::new(), waker: AtomicWaker::new() });
+        let number = {
+            let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            held.next += 1;
+            let number = held.next;
+            held.leases.insert(number, Arc::clone(&lease));
+            number
+        };
+        if judged_by.number != current.number {
+            lease.judge(current);
+        }
+        Hold { live: Arc::clone(self), number, lease }
+    }
+
+    /// Judges everything that is open by new rules; what they do not allow is told to end. Returns how many that are.
+    pub(crate) fn rejudge(&self, rules: &Generation) -> usize {
+        let leases: Vec<_> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).leases.values().map(Arc::clone).collect();
+        leases.iter().filter(|lease| !lease.judge(rules)).count()
+    }
+
+    /// How many connections and requests are open.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).leases.len()
+    }
+}
+
+impl Lease {
+    /// True where it may live on.
+    fn judge(&self, rules: &Generation) -> bool {
+        let judged = match &self.subject {
+            Subject::Connection { origin, authority } => {
+                origin::connect(rules, origin, authority).map(drop).map_err(|denial| denial.to_string())
+            }
+            Subject::Request(asking) => asking.still_allowed(rules),
+        };
+        let Err(reason) = judged else { return true };
+        // Lost once is lost for good, even if later rules would allow it again.
+        let _ = self.lost.set(reason);
+        self.waker.wake();
+        false
+    }
+}
+
+impl Hold {
+    /// Why it must end, when it must.
+    pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<&str> {
+        self.lease.waker.register(cx.waker());
+        match self.lease.lost.get() {
+            Some(reason) => Poll::Ready(reason),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Waits until it must end.
+    pub(crate) async fn lost(&self) -> &str {
+        std::future::poll_fn(|cx| match self.poll_lost(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        self.lease.lost.get().map_or("", String::as_str)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.live.0.lock().unwrap_or_else(PoisonError::into_inner).leases.remove(&self.number);
+    }
+}

@@ -1,0 +1,104 @@
+//! Inside a connection that may be open: find out what it speaks, terminate TLS, hand HTTP to the exchange.
+
+mod opaque;
+pub(crate) mod opening;
+mod serve;
+mod tls;
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tollgate_audit::Verdict;
+use tollgate_inspect::sniff::Opening;
+use tollgate_model::{Authority, Scheme};
+use tollgate_policy::{ConnectPermit, Inspection};
+
+pub(crate) use serve::http1;
+
+use crate::exchange::Place;
+use crate::exchange::reply::dial_code;
+use crate::live::{Hold, Subject};
+use crate::origin::{Origin, record_connection};
+use crate::refusal::{Code, Refusal};
+use crate::{Gate, Generation};
+use serve::Protocol;
+
+/// A connection that was judged, before it is served.
+pub(crate) struct Tunnel {
+    gate: Arc<Gate>,
+    origin: Arc<Origin>,
+    authority: Authority,
+    hold: Hold,
+    /// The upstream, where bytes pass unread.
+    upstream: Option<TcpStream>,
+}
+
+impl Tunnel {
+    /// Opens what a permitted connection needs before its client is told that it is open.
+    ///
+    /// # Errors
+    /// Where bytes pass unread and the upstream cannot be reached.
+    pub(crate) async fn open(
+        gate: Arc<Gate>,
+        origin: Arc<Origin>,
+        authority: Authority,
+        permit: &ConnectPermit,
+        rules: &Generation,
+    ) -> Result<Self, Refusal> {
+        let subject = Subject::Connection { origin: Arc::clone(&origin), authority: authority.clone() };
+        let hold = gate.live.hold(subject, rules, &gate.rules.current());
+        let upstream = match permit.inspection() {
+            Inspection::Http => None,
+            Inspection::Opaque => {
+                let dialled = gate.pool.dialer().connect(&authority, permit.reach()).await;
+                Some(dialled.map_err(|error| {
+                    let refusal = Refusal::connection(dial_code(&error), error.to_string(), origin.asked(&authority));
+                    record(&gate, &origin, &authority, refusal.verdict());
+                    refusal
+                })?)
+            }
+        };
+        Ok(Self { gate, origin, authority, hold, upstream })
+    }
+
+    /// Serves it to its end.
+    pub(crate) async fn run<S>(self, io: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { gate, origin, authority, hold, upstream } = self;
+        if let Some(upstream) = upstream {
+            return opaque::run(&gate, &origin, &authority, &hold, io, upstream).await;
+        }
+        let opened = tokio::select! {
+            biased;
+            _ = hold.lost() => return,
+            opened = opening::read(io, &gate.limits) => opened,
+        };
+        match opened {
+            Some((Opening::Tls, io)) => tls::run(gate, origin, authority, hold, io).await,
+            Some((Opening::Http1, io)) => {
+                let place = Place { scheme: Scheme::Http, authority };
+                serve::serve(gate, origin, place, Protocol::Http1, hold, io).await;
+            }
+            Some((Opening::Http2, _)) => refuse(&gate, &origin, &authority, "HTTP/2 is spoken only inside TLS here"),
+            Some((Opening::Unknown { .. }, _)) => {
+                refuse(&gate, &origin, &authority, "the client speaks neither TLS nor HTTP/1");
+            }
+            None => refuse(&gate, &origin, &authority, "the client opened a tunnel and said nothing"),
+        }
+    }
+}
+
+/// Records a connection that turned out not to be what was allowed. It closes, recorded or not.
+fn refuse(gate: &Gate, origin: &Origin, authority: &Authority, reason: &str) {
+    let error = Code::UnsupportedL7Protocol.name();
+    record(gate, origin, authority, Verdict { decision: "denied", policy: "", rule: "", error, reason });
+}
+
+fn record(gate: &Gate, origin: &Origin, authority: &Authority, verdict: Verdict<'_>) {
+    if let Err(refusal) = record_connection(gate, &gate.rules.current(), origin, &authority.to_string(), verdict) {
+        tracing::warn!(detail = refusal.problem().detail, "a refused connection could not be recorded");
+    }
+}

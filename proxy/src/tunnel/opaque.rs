@@ -1,0 +1,112 @@
+//! Connections whose bytes nobody reads (`tls: skip`, `protocol: tcp`). Either side may speak first. A client that speaks
+//! TLS must still name the server that was judged.
+
+use std::time::Instant;
+
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+use tokio::net::TcpStream;
+use tollgate_audit::{Event, Verdict};
+use tollgate_inspect::sniff::{Opening, sniff};
+use tollgate_model::{Authority, Host};
+
+use super::opening::{Beginning, Prefixed};
+use super::tls::check_server_name;
+use super::{record, refuse};
+use crate::Gate;
+use crate::live::Hold;
+use crate::origin::Origin;
+use crate::refusal::{Code, alert};
+
+/// Passes bytes on until both sides are done, or the connection loses its permission.
+pub(super) async fn run<S>(
+    gate: &Gate,
+    origin: &Origin,
+    authority: &Authority,
+    hold: &Hold,
+    io: S,
+    mut upstream: TcpStream,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let begun = Instant::now();
+    let passing = async {
+        let mut client = match begin(io, &upstream, &authority.host).await {
+            Ok(client) => client,
+            Err((why, client)) => {
+                refuse(gate, origin, authority, why);
+                alert(client).await;
+                return (0, 0, why.to_owned());
+            }
+        };
+        match copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await {
+            Ok((up, down)) => (up, down, "complete".to_owned()),
+            Err(error) => (0, 0, format!("broken off: {error}")),
+        }
+    };
+    let (up, down, outcome) = tokio::select! {
+        biased;
+        reason = hold.lost() => {
+            let error = Code::PolicyDenied.name();
+            record(gate, origin, authority, Verdict { decision: "denied", policy: "", rule: "", error, reason });
+            (0, 0, format!("cut: {reason}"))
+        }
+        passed = passing => passed,
+    };
+    let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let event = Event::Tunnel { connection: origin.connection, up, down, milliseconds, outcome: &outcome };
+    if let Err(error) = gate.journal.record(&event) {
+        tracing::warn!(%error, connection = origin.connection, "the end of a tunnel could not be recorded");
+    }
+}
+
+/// Looks at what the client begins with, unless the server speaks first: then it is no TLS (RFC 8446, section 2).
+async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+    io: S,
+    upstream: &TcpStream,
+    host: &Host,
+) -> Result<Prefixed<S>, (&'static str, Prefixed<S>)> {
+    let mut beginning = Beginning::new(io);
+    loop {
+        let read = tokio::select! {
+            read = beginning.more() => read,
+            _ = upstream.readable() => return Ok(beginning.into_stream()),
+        };
+        let judged = match (sniff(beginning.bytes()), read) {
+            (Opening::Tls, Ok(1..)) => server_name(beginning.bytes(), host),
+            (Opening::Unknown { more: true }, Ok(1..)) => None,
+            _ => Some(Ok(())),
+        };
+        match judged {
+            Some(Ok(())) => return Ok(beginning.into_stream()),
+            Some(Err(why)) => return Err((why, beginning.into_stream())),
+            None if beginning.bytes().len() > MAX_HELLO => {
+                return Err(("the TLS client hello is too long", beginning.into_stream()));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Whether the client hello names the server; nothing while it is not whole.
+fn server_name(bytes: &[u8], host: &Host) -> Option<Result<(), &'static str>> {
+    let mut acceptor = Acceptor::default();
+    let mut rest = bytes;
+    loop {
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Some(check_server_name(accepted.client_hello().server_name(), host)),
+            Ok(None) if rest.is_empty() => return None,
+            Ok(None) => {}
+            Err(_) => return Some(Err("the TLS client hello is wrong")),
+        }
+        if !matches!(acceptor.read_tls(&mut rest), Ok(1..)) {
+            return Some(Err("the TLS client hello is wrong"));
+        }
+    }
+}
+
+/// A hello with post-quantum key shares and every extension in use has two kilobytes.
+const MAX_HELLO: usize = 32 * 1024;
+
+/// Bytes on their way, in each direction.
+const BUFFER: usize = 64 * 1024;

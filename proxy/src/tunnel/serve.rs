@@ -1,0 +1,112 @@
+//! The HTTP server of one connection, HTTP/1 or HTTP/2, with its bounds.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::refuse;
+use crate::exchange::{Place, exchange};
+use crate::limits::seconds;
+use crate::live::Hold;
+use crate::origin::Origin;
+use crate::{Gate, Limits};
+
+/// What a client and the gate agreed to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Serves requests until the client goes, or the connection loses its permission.
+pub(super) async fn serve<S>(gate: Arc<Gate>, origin: Arc<Origin>, place: Place, protocol: Protocol, hold: Hold, io: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (served_by, whose, to) = (Arc::clone(&gate), Arc::clone(&origin), place.authority.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (gate, origin, place) = (Arc::clone(&gate), Arc::clone(&origin), place.clone());
+        async move { Ok::<_, Infallible>(exchange(gate, origin, place, request).await) }
+    });
+    let io = TokioIo::new(io);
+    let ended = match protocol {
+        Protocol::Http1 => {
+            let connection = http1(&served_by.limits).serve_connection(io, service).with_upgrades();
+            tokio::pin!(connection);
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                _ = hold.lost() => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
+                }
+            }
+        }
+        Protocol::Http2 => {
+            let connection = http2(&served_by.limits).serve_connection(io, service);
+            tokio::pin!(connection);
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                _ = hold.lost() => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
+                }
+            }
+        }
+    };
+    match ended {
+        // What could not be read was answered with 400 or 431, or with a GOAWAY; it leaves a record as well.
+        Err(error) if error.is_parse() => refuse(&served_by, &whose, &to, &format!("no HTTP request: {error}")),
+        Err(error) => tracing::debug!(connection = whose.connection, %error, "connection ended"),
+        Ok(()) => {}
+    }
+}
+
+/// The HTTP/1 server.
+pub(crate) fn http1(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(seconds(limits.header_seconds))
+        .max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX))
+        .max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(SMALLEST_BUFFER))
+        // A client that half-closes after its request still wants the reply.
+        .half_close(true);
+    builder
+}
+
+fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_bytes)
+        .max_pending_accept_reset_streams(usize::try_from(limits.resets).unwrap_or(usize::MAX))
+        .max_local_error_reset_streams(usize::try_from(limits.resets).unwrap_or(usize::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .enable_connect_protocol();
+    builder
+}
+
+/// What a client may send ahead of what the upstream takes: on one stream, and on all of a connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What waits to be sent on one stream.
+const SEND_BUFFER: usize = 128 * 1024;
+
+/// hyper takes no smaller one.
+const SMALLEST_BUFFER: usize = 8192;
+
+/// How long the answers of a connection that is cut have to get out; the whole cut stays below a second.
+const FAREWELL: Duration = Duration::from_millis(300);

@@ -1,0 +1,62 @@
+//! TLS towards the client: its own words about where it goes must agree, then the gate answers in the destination's name.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::LazyConfigAcceptor;
+use tollgate_model::{Authority, Host, Scheme};
+
+use super::refuse;
+use super::serve::{self, Protocol};
+use crate::Gate;
+use crate::exchange::Place;
+use crate::limits::seconds;
+use crate::live::Hold;
+use crate::origin::Origin;
+use crate::refusal::alert;
+use crate::upstream::HTTP_2;
+
+/// Terminates TLS and serves what is inside.
+pub(super) async fn run<S>(gate: Arc<Gate>, origin: Arc<Origin>, authority: Authority, hold: Hold, io: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let patience = seconds(gate.limits.handshake_seconds);
+    let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io);
+    let hello = match tokio::time::timeout(patience, acceptor).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(error)) => {
+            return refuse(&gate, &origin, &authority, &format!("the TLS client hello is wrong: {error}"));
+        }
+        Err(_) => return refuse(&gate, &origin, &authority, "the TLS client hello did not come in time"),
+    };
+    if let Err(why) = check_server_name(hello.client_hello().server_name(), &authority.host) {
+        refuse(&gate, &origin, &authority, why);
+        return alert(hello.io).await;
+    }
+    let config = match gate.authority.server_config(&authority.host).await {
+        Ok(config) => config,
+        Err(error) => return refuse(&gate, &origin, &authority, &error.to_string()),
+    };
+    match tokio::time::timeout(patience, hello.into_stream(config)).await {
+        Ok(Ok(stream)) => {
+            let protocol = match stream.get_ref().1.alpn_protocol() {
+                Some(HTTP_2) => Protocol::Http2,
+                _ => Protocol::Http1,
+            };
+            serve::serve(gate, origin, Place { scheme: Scheme::Https, authority }, protocol, hold, stream).await;
+        }
+        Ok(Err(error)) => refuse(&gate, &origin, &authority, &format!("the TLS handshake failed: {error}")),
+        Err(_) => refuse(&gate, &origin, &authority, "the TLS handshake did not end in time"),
+    }
+}
+
+/// The name in the handshake must be the one that was judged; an address has none (RFC 6066, section 3).
+pub(super) fn check_server_name(name: Option<&str>, host: &Host) -> Result<(), &'static str> {
+    match (name, host) {
+        (None, Host::Address(_)) => Ok(()),
+        (None, Host::Name(_)) => Err("the TLS client hello names no server"),
+        (Some(name), host) if Host::parse(name).as_ref() == Ok(host) => Ok(()),
+        (Some(_), _) => Err("the TLS client hello names another server than the connection"),
+    }
+}

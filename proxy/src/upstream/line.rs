@@ -1,0 +1,240 @@
+//! One connection to an upstream, of either protocol.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::dial::Stream;
+use super::pool::{Key, SendError, broken};
+use super::shelf::Shelf;
+use super::{Dialer, Offer, Spoken};
+use crate::upload::Upload;
+
+/// A connection on which a request can be sent.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// One request at a time.
+    Http1(http1::SendRequest<Upload>),
+    /// Many.
+    Http2(http2::SendRequest<Upload>, Arc<Peer>),
+}
+
+/// What an HTTP/2 upstream allows (RFC 9113, section 6.5.2), as its settings say; they may change.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    streams: AtomicUsize,
+    extended_connect: AtomicBool,
+}
+
+/// A connection, or a stream of one, in the hands of one request.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    pub(super) line: Line,
+    pub(super) shelf: Arc<Shelf>,
+    /// False for one that was opened for this request.
+    pub(super) reused: bool,
+    /// Among the requests that one upstream may have at a time.
+    pub(super) _turn: Turn,
+}
+
+/// What a loan keeps others from having.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// One of the connections that the upstream gets.
+    Connection { _slot: OwnedSemaphorePermit },
+    /// One of the streams of a connection.
+    Stream(Streams),
+}
+
+/// Counts the requests that are on an HTTP/2 connection; each holds one.
+#[derive(Debug)]
+pub(super) struct Streams(Arc<AtomicUsize>);
+
+/// A request that did not get its reply; whole where nothing of it was sent.
+pub(super) struct Unsent {
+    pub(super) error: hyper::Error,
+    pub(super) request: Option<Box<Request<Upload>>>,
+}
+
+/// More than any real server sends.
+const MAX_REPLY_HEADERS: usize = 256;
+const MAX_REPLY_HEADER_BYTES: usize = 256 * 1024;
+
+/// What an upstream may send ahead of what the client has read: on one stream, and on all of a connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// What waits to be sent on one stream.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// Requests that an upstream is taken to allow at a time until its settings come, as hyper takes it.
+const ASSUMED_STREAMS: usize = 100;
+
+/// Nothing tells when an upstream's settings have come, so they are looked for, for a second in all.
+const SETTINGS_LOOK: Duration = Duration::from_millis(10);
+const SETTINGS_LOOKS: u32 = 100;
+
+/// An upstream that has gone silently is noticed while a request waits for it.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Opens a connection.
+pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Line, SendError> {
+    let (stream, spoken) = dialer.dial(key.scheme, &key.authority, &key.reach, offer).await?;
+    match spoken {
+        Spoken::Http1 => {
+            let (sender, connection) = http1::Builder::new()
+                .max_headers(MAX_REPLY_HEADERS)
+                .max_buf_size(MAX_REPLY_HEADER_BYTES)
+                .handshake(stream)
+                .await
+                .map_err(|e| broken(key, &e))?;
+            tokio::spawn(run(key.authority.clone(), connection.with_upgrades()));
+            Ok(Line::Http1(sender))
+        }
+        Spoken::Http2 => {
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_send_buf_size(SEND_BUFFER)
+                .max_header_list_size(u32::try_from(MAX_REPLY_HEADER_BYTES).unwrap_or(u32::MAX))
+                .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+                .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+                .handshake(stream)
+                .await
+                .map_err(|e| broken(key, &e))?;
+            let peer =
+                Arc::new(Peer { streams: AtomicUsize::new(ASSUMED_STREAMS), extended_connect: AtomicBool::new(false) });
+            tokio::spawn(run(key.authority.clone(), watched(connection, Arc::clone(&peer))));
+            Ok(Line::Http2(sender, peer))
+        }
+    }
+}
+
+/// Runs the connection and notes what its settings say; only the connection itself knows them.
+async fn watched(connection: http2::Connection<Stream, Upload, TokioExecutor>, peer: Arc<Peer>) -> hyper::Result<()> {
+    let mut connection = std::pin::pin!(connection);
+    std::future::poll_fn(|cx| {
+        let done = connection.as_mut().poll(cx);
+        peer.streams.store(connection.current_max_send_streams(), Ordering::Relaxed);
+        peer.extended_connect.store(connection.is_extended_connect_protocol_enabled(), Ordering::Relaxed);
+        done
+    })
+    .await
+}
+
+impl Peer {
+    /// Requests that it takes at a time.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes extended CONNECT (RFC 8441, section 3).
+    pub(super) fn takes_extended_connect(&self) -> bool {
+        self.extended_connect.load(Ordering::Relaxed)
+    }
+}
+
+async fn run(authority: tollgate_model::Authority, connection: impl Future<Output = hyper::Result<()>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%authority, %error, "upstream connection ended");
+    }
+}
+
+impl Line {
+    /// Whether extended CONNECT may be used. A new connection waits for the settings that say so: they are the first that
+    /// the upstream sends (RFC 9113, section 3.4).
+    pub(super) async fn takes_extended_connect(&self) -> bool {
+        let Self::Http2(_, peer) = self else { return true };
+        let mut looks = tokio::time::interval(SETTINGS_LOOK);
+        for _ in 0..SETTINGS_LOOKS {
+            looks.tick().await;
+            if peer.takes_extended_connect() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sends one request.
+    pub(super) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, Unsent> {
+        let sent = match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender, _) => sender.try_send_request(request).await,
+        };
+        sent.map_err(|mut error: TrySendError<_>| {
+            let request = error.take_message().map(Box::new);
+            Unsent { error: error.into_error(), request }
+        })
+    }
+}
+
+impl Loan {
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.line, Line::Http2(..))
+    }
+
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    pub(super) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, Unsent> {
+        self.line.send(request).await
+    }
+
+    /// Gives the connection back: the reply has been read to its end. One that is dropped instead is closed.
+    pub(crate) fn give_back(self) {
+        let Self { line, shelf, .. } = self;
+        match line {
+            Line::Http1(sender) if sender.is_ready() => shelf.keep(sender),
+            // What is still going up after its reply has ended decides whether the connection can be used again.
+            Line::Http1(mut sender) if !sender.is_closed() => {
+                tokio::spawn(async move {
+                    if let Ok(Ok(())) = tokio::time::timeout(LATE_UPLOAD, sender.ready()).await {
+                        shelf.keep(sender);
+                    }
+                });
+            }
+            Line::Http1(_) | Line::Http2(..) => {}
+        }
+    }
+}
+
+/// The connection's own task ends a request a moment after its body has been read; an upload that goes on is not waited for.
+const LATE_UPLOAD: Duration = Duration::from_millis(100);
+
+impl Streams {
+    pub(super) fn none() -> Self {
+        Self(Arc::default())
+    }
+
+    /// The same count, for whoever only looks at it.
+    pub(super) fn same(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    /// The same count, one higher until the [`Turn`] that it goes into is dropped.
+    pub(super) fn one_more(&self) -> Self {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Self::Stream(streams) = self {
+            streams.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

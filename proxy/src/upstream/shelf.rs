@@ -1,0 +1,219 @@
+//! The connections to one place: which protocol it speaks, which are free, who opens the next.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::{http1, http2};
+use tokio::sync::Semaphore;
+
+use super::line::{self, Line, Loan, Peer, Streams, Turn};
+use super::pool::{Key, SendError};
+use super::{Dialer, Offer};
+use crate::Limits;
+use crate::limits::seconds;
+use crate::upload::Upload;
+
+/// The connections of one [`Key`].
+#[derive(Debug)]
+pub(super) struct Shelf {
+    stock: Mutex<Stock>,
+    /// Held by whoever opens a connection that others will share, or that shows which protocol is spoken.
+    opening: tokio::sync::Mutex<()>,
+    /// Requests that may be on HTTP/1 connections at a time.
+    slots: Arc<Semaphore>,
+    patience: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Stock {
+    spoken: Option<super::Spoken>,
+    idle: Vec<Idle>,
+    shared: Vec<Shared>,
+    failure: Option<(Instant, SendError)>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: http1::SendRequest<Upload>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Shared {
+    sender: http2::SendRequest<Upload>,
+    peer: Arc<Peer>,
+    streams: Streams,
+    used: Instant,
+}
+
+enum Found {
+    Loan(Loan),
+    /// The place speaks HTTP/1: everyone opens their own.
+    Own,
+    /// Nobody knows yet, or every connection is full.
+    Open,
+}
+
+/// Idle connections that are kept for one place.
+const MAX_IDLE: usize = 64;
+
+/// HTTP/2 connections to one place; when all are full, requests wait for streams of the emptiest.
+const MAX_SHARED: usize = 8;
+
+/// Requests on one HTTP/2 connection, where the upstream allows more: one lost packet holds up all of them.
+const MAX_STREAMS: usize = 256;
+
+/// An upstream that closes each connection as soon as it is open.
+const MAX_OPENINGS: usize = 3;
+
+impl Shelf {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            stock: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            slots: Arc::new(Semaphore::new(usize::try_from(limits.upstream_connections).unwrap_or(usize::MAX >> 3))),
+            patience: seconds(limits.connect_seconds),
+        }
+    }
+
+    /// A connection for one request: one that is free, or one that is opened now.
+    pub(super) async fn borrow(self: &Arc<Self>, dialer: &Dialer, key: &Key) -> Result<Loan, SendError> {
+        let begun = Instant::now();
+        for _ in 0..MAX_OPENINGS {
+            match self.find() {
+                Found::Loan(loan) => return Ok(loan),
+                Found::Own => return self.borrow_own(dialer, key).await,
+                Found::Open => {}
+            }
+            let _opening = self.opening.lock().await;
+            // Somebody else has tried meanwhile: what they learned is true for this request as well.
+            if let Some(failure) = self.failed_since(begun) {
+                return Err(failure);
+            }
+            match self.find() {
+                Found::Loan(loan) => return Ok(loan),
+                Found::Own => continue,
+                Found::Open => self.open_shared(dialer, key).await?,
+            }
+        }
+        Err(SendError::Broken { authority: key.authority.clone(), reason: "it closes each connection at once".into() })
+    }
+
+    /// HTTP/1: an idle connection, or one more within the bound.
+    async fn borrow_own(self: &Arc<Self>, dialer: &Dialer, key: &Key) -> Result<Loan, SendError> {
+        let slot = tokio::time::timeout(self.patience, Arc::clone(&self.slots).acquire_owned()).await;
+        let Ok(Ok(slot)) = slot else { return Err(SendError::Busy(key.authority.clone())) };
+        let turn = Turn::Connection { _slot: slot };
+        while let Some(mut sender) = self.take_idle() {
+            if sender.ready().await.is_ok() {
+                return Ok(self.loan(Line::Http1(sender), true, turn));
+            }
+        }
+        let line = line::open(dialer, key, Offer::Both).await?;
+        if let Line::Http2(sender, peer) = &line {
+            let turn = Turn::Stream(self.share(sender.clone(), Arc::clone(peer)).one_more());
+            return Ok(self.loan(line, false, turn));
+        }
+        Ok(self.loan(line, false, turn))
+    }
+
+    async fn open_shared(&self, dialer: &Dialer, key: &Key) -> Result<(), SendError> {
+        match line::open(dialer, key, Offer::Both).await {
+            Ok(Line::Http1(sender)) => {
+                self.stock().spoken = Some(super::Spoken::Http1);
+                self.keep(sender);
+                Ok(())
+            }
+            Ok(Line::Http2(sender, peer)) => {
+                self.share(sender, peer);
+                Ok(())
+            }
+            Err(error) => {
+                self.stock().failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn share(&self, sender: http2::SendRequest<Upload>, peer: Arc<Peer>) -> Streams {
+        let mut stock = self.stock();
+        let streams = Streams::none();
+        stock.spoken = Some(super::Spoken::Http2);
+        stock.shared.push(Shared { sender, peer, streams: streams.same(), used: Instant::now() });
+        streams
+    }
+
+    fn find(self: &Arc<Self>) -> Found {
+        let mut stock = self.stock();
+        stock.shared.retain(|shared| !shared.sender.is_closed());
+        if stock.shared.is_empty() && stock.spoken == Some(super::Spoken::Http1) {
+            return Found::Own;
+        }
+        let may_open = stock.shared.len() < MAX_SHARED;
+        let emptiest = stock.shared.iter_mut().min_by_key(|shared| shared.streams.open());
+        let Some(shared) = emptiest.filter(|shared| !may_open || shared.has_room()) else { return Found::Open };
+        shared.used = Instant::now();
+        let (line, turn) = (shared.line(), Turn::Stream(shared.streams.one_more()));
+        drop(stock);
+        Found::Loan(self.loan(line, true, turn))
+    }
+
+    fn loan(self: &Arc<Self>, line: Line, reused: bool, turn: Turn) -> Loan {
+        Loan { line, shelf: Arc::clone(self), reused, _turn: turn }
+    }
+
+    /// A connection that takes extended CONNECT.
+    pub(super) fn extended(&self) -> Option<Line> {
+        let stock = self.stock();
+        let mut open = stock.shared.iter().filter(|shared| !shared.sender.is_closed());
+        let shared = open.find(|shared| shared.peer.takes_extended_connect())?;
+        Some(shared.line())
+    }
+
+    fn take_idle(&self) -> Option<http1::SendRequest<Upload>> {
+        let mut stock = self.stock();
+        loop {
+            let idle = stock.idle.pop()?;
+            if !idle.sender.is_closed() {
+                return Some(idle.sender);
+            }
+        }
+    }
+
+    /// Keeps a connection that has no request.
+    pub(super) fn keep(&self, sender: http1::SendRequest<Upload>) {
+        let mut stock = self.stock();
+        if stock.idle.len() == MAX_IDLE {
+            stock.idle.remove(0);
+        }
+        stock.idle.push(Idle { sender, since: Instant::now() });
+    }
+
+    /// Forgets what has been idle too long; false when nothing is left.
+    pub(super) fn sweep(&self, now: Instant, idle: Duration) -> bool {
+        let mut stock = self.stock();
+        stock.idle.retain(|kept| now.duration_since(kept.since) < idle && !kept.sender.is_closed());
+        stock.shared.retain(|shared| {
+            !shared.sender.is_closed() && (shared.streams.open() > 0 || now.duration_since(shared.used) < idle)
+        });
+        !stock.idle.is_empty() || !stock.shared.is_empty()
+    }
+
+    fn failed_since(&self, begun: Instant) -> Option<SendError> {
+        self.stock().failure.as_ref().filter(|(at, _)| *at >= begun).map(|(_, error)| error.clone())
+    }
+
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn line(&self) -> Line {
+        Line::Http2(self.sender.clone(), Arc::clone(&self.peer))
+    }
+
+    fn has_room(&self) -> bool {
+        self.streams.open() < self.peer.streams().min(MAX_STREAMS)
+    }
+}

@@ -1,0 +1,136 @@
+use super::*;
+
+const KEY: [u8; 4] = [1, 2, 3, 4];
+
+fn frame(fin: bool, opcode: Opcode, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out, fin, opcode, key, payload);
+    out
+}
+
+fn client(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    frame(fin, opcode, Some(KEY), payload)
+}
+
+fn server(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    frame(fin, opcode, None, payload)
+}
+
+/// Sends the bytes in pieces of every size: what comes out may not depend on it.
+#[track_caller]
+fn check<'a>(
+    sender: Sender,
+    treatment: impl Fn() -> Treatment<'a>,
+    frames: &[Vec<u8>],
+    expected: &[Vec<u8>],
+    end: Result<(), u16>,
+) {
+    let bytes = frames.concat();
+    for size in [1, 2, 3, 7, 64, bytes.len().max(1)] {
+        let mut direction = Direction::new(sender, treatment());
+        let mut out = Vec::new();
+        let result = bytes.chunks(size).try_for_each(|chunk| direction.take(chunk, &mut out));
+        assert_eq!(result.map_err(|close| close.code), end, "in pieces of {size}");
+        assert_eq!(messages(&out), messages(&expected.concat()), "in pieces of {size}");
+    }
+}
+
+/// The messages in some bytes: fragments may be cut anywhere.
+fn messages(mut bytes: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
+    let mut all: Vec<(Opcode, Vec<u8>)> = Vec::new();
+    let sender = |bytes: &[u8]| if bytes[1] & 0x80 == 0 { Sender::Server } else { Sender::Client };
+    while !bytes.is_empty() {
+        let Ok(Some((header, len))) = Header::read(bytes, sender(bytes)) else {
+            all.push((Opcode::Continuation, bytes.to_vec()));
+            return all;
+        };
+        let end = bytes.len().min(len + usize::try_from(header.payload).expect("a test payload"));
+        let mut payload = bytes[len..end].to_vec();
+        mask(&mut payload, header.mask.unwrap_or_default(), 0);
+        match (header.opcode, all.last_mut()) {
+            (Opcode::Continuation, Some((_, held))) => held.extend(payload),
+            (opcode, _) => all.push((opcode, payload)),
+        }
+        bytes = &bytes[end..];
+    }
+    all
+}
+
+fn judge(text: &str) -> Result<(), Close> {
+    match text.contains("drop") {
+        true => Err(Close { code: 1008, reason: "no".to_owned() }),
+        false => Ok(()),
+    }
+}
+
+#[test]
+fn e5_text_is_judged_whole() {
+    use Opcode::{Binary, Continuation, Ping, Text};
+    let judged = || Treatment::Judge(&judge);
+    let hello = [client(true, Text, b"hello"), client(true, Ping, b"p"), client(true, Binary, b"\0\x01")];
+    check(Sender::Client, judged, &hello, &hello, Ok(()));
+    let split = [client(false, Text, b"dr"), client(true, Continuation, b"op")];
+    check(Sender::Client, judged, &split, &[], Err(1008));
+    let after = [client(true, Text, b"hi"), client(true, Text, b"drop")];
+    check(Sender::Client, judged, &after, &after[..1], Err(1008));
+    let pieces = [client(false, Binary, b"drop"), client(true, Continuation, b"ped")];
+    check(Sender::Client, judged, &pieces, &pieces, Ok(()));
+    check(Sender::Client, judged, &[client(true, Text, b"")], &[client(true, Text, b"")], Ok(()));
+}
+
+#[test]
+fn e4_what_no_peer_may_send() {
+    use Opcode::{Continuation, Text};
+    let judged = || Treatment::Judge(&judge);
+    let passed = || Treatment::Pass;
+    for treatment in [&judged as &dyn Fn() -> Treatment<'static>, &passed] {
+        check(Sender::Client, treatment, &[server(true, Text, b"x")], &[], Err(1002));
+        check(Sender::Client, treatment, &[vec![0xc1, 0x80, 0, 0, 0, 0]], &[], Err(1002));
+        check(Sender::Client, treatment, &[client(true, Continuation, b"x")], &[], Err(1002));
+        check(Sender::Server, treatment, &[client(true, Text, b"x")], &[], Err(1002));
+    }
+    check(Sender::Client, judged, &[client(true, Text, b"\xff")], &[], Err(1007));
+    let mut huge = Vec::new();
+    Header { fin: true, opcode: Text, mask: Some(KEY), payload: 1 << 40 }.write(&mut huge);
+    check(Sender::Client, judged, &[huge], &[], Err(1009));
+}
+
+#[test]
+fn what_is_not_judged_passes_as_it_is() {
+    use Opcode::{Close, Continuation, Text};
+    let frames = [client(false, Text, b"drop"), client(true, Continuation, b"ped"), client(true, Close, b"\x03\xe8")];
+    check(Sender::Client, || Treatment::Pass, &frames, &frames, Ok(()));
+}
+
+#[test]
+fn secrets_are_replaced_wherever_frames_are_cut() {
+    use Opcode::{Binary, Continuation, Ping, Text};
+    let needles = Arc::new(Needles::new([("s3cr3t-value-of-some-length", "ph-placeholder-of-a-length")]));
+    let scrubbed = || Treatment::Scrub(Arc::clone(&needles));
+    for opcode in [Text, Binary] {
+        let frames = [
+            server(false, opcode, b"it is s3cr3t-val"),
+            server(true, Ping, b"p"),
+            server(false, Continuation, b"ue-of-some"),
+            server(true, Continuation, b"-length, see"),
+            server(true, opcode, b"next"),
+        ];
+        let mut direction = Direction::new(Sender::Server, scrubbed());
+        let mut out = Vec::new();
+        for frame in &frames {
+            direction.take(frame, &mut out).expect("in order");
+        }
+        let text: Vec<u8> = messages(&out).into_iter().filter(|(o, _)| *o != Ping).flat_map(|(_, p)| p).collect();
+        assert_eq!(direction.scrubbed, 1);
+        assert!(!String::from_utf8_lossy(&text).contains("s3cr3t"), "{text:?}");
+    }
+    let whole = [
+        server(true, Text, b"it is s3cr3t-value-of-some-length, see"),
+        server(true, Ping, b"s3cr3t-value-of-some-length"),
+    ];
+    let clean = [
+        server(true, Text, b"it is ph-placeholder-of-a-length, see"),
+        server(true, Ping, b"ph-placeholder-of-a-length"),
+    ];
+    check(Sender::Server, scrubbed, &whole, &clean, Ok(()));
+}

@@ -1,0 +1,202 @@
+//! Both directions of an open socket, until one side ends it or the rules do.
+
+use std::time::Duration;
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::watch;
+use tollgate_inspect::websocket::Sender;
+
+use super::Socket;
+use super::frames::{Close, Direction, Treatment};
+use crate::limits::seconds;
+
+type Io = TokioIo<Upgraded>;
+
+/// How a direction ended.
+enum End {
+    /// Its sender is done.
+    Closed,
+    /// One of the connections broke, or was not read for too long.
+    Broken(String),
+    /// What was sent may not be.
+    Refused(Close),
+    /// The other direction has ended.
+    Stopped,
+}
+
+/// What one direction leaves behind.
+struct Rest {
+    end: End,
+    writer: WriteHalf<Io>,
+    clean: bool,
+    bytes: u64,
+    scrubbed: u64,
+}
+
+/// Bytes that are read at a time.
+const READ: usize = 16 * 1024;
+
+/// How long the other side has to answer a close (RFC 6455, section 7.1.1).
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// How long a cut socket has to take its close frame; the whole cut stays below a second.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Passes frames on until the socket ends; `opaque` where extensions that are not read here were agreed on.
+pub(super) async fn run(mut socket: Socket, client: Upgraded, upstream: OnUpgrade, opaque: bool) {
+    let upstream = match upstream.await {
+        Ok(upstream) => TokioIo::new(upstream),
+        Err(error) => return socket.record.end(format!("broken off by the upstream: {error}")),
+    };
+    let client = TokioIo::new(client);
+    if opaque {
+        return copy(socket, client, upstream).await;
+    }
+    let (outcome, bytes, scrubbed) = relay(&socket, client, upstream).await;
+    socket.record.bytes += bytes;
+    socket.record.scrubbed += scrubbed;
+    socket.record.end(outcome);
+}
+
+/// Frames that nobody reads.
+async fn copy(mut socket: Socket, mut client: Io, mut upstream: Io) {
+    let outcome = tokio::select! {
+        biased;
+        reason = socket.hold.lost() => format!("cut: {reason}"),
+        copied = tokio::io::copy_bidirectional(&mut client, &mut upstream) => match copied {
+            Ok((_, down)) => {
+                socket.record.bytes += down;
+                "complete".to_owned()
+            }
+            Err(error) => format!("broken off: {error}"),
+        },
+    };
+    socket.record.end(outcome);
+}
+
+async fn relay(socket: &Socket, client: Io, upstream: Io) -> (String, u64, u64) {
+    let (client_reader, client_writer) = tokio::io::split(client);
+    let (upstream_reader, upstream_writer) = tokio::io::split(upstream);
+    let judge = |text: &str| socket.judge(text).map_err(|refusal| policy(&refusal.problem().detail));
+    let up = if socket.is_judged() { Treatment::Judge(&judge) } else { Treatment::Pass };
+    let down = socket.needles.clone().map_or(Treatment::Pass, Treatment::Scrub);
+    let stall = seconds(socket.gate.limits.stall_seconds);
+    let stop = watch::Sender::new(false);
+    let up = pump(client_reader, upstream_writer, Direction::new(Sender::Client, up), &stop, stall);
+    let down = pump(upstream_reader, client_writer, Direction::new(Sender::Server, down), &stop, stall);
+    let both = async {
+        tokio::pin!(up, down);
+        tokio::select! {
+            rest = &mut up => (rest, other(down, &stop).await),
+            rest = &mut down => { let up = other(up, &stop).await; (up, rest) }
+        }
+    };
+    tokio::pin!(both);
+    let (cut, ended) = tokio::select! {
+        biased;
+        reason = socket.hold.lost() => {
+            stop.send_replace(true);
+            (Some(reason.to_owned()), tokio::time::timeout(FAREWELL, &mut both).await.ok())
+        }
+        ended = &mut both => (None, Some(ended)),
+    };
+    match ended {
+        Some((up, down)) => farewell(cut, up, down).await,
+        None => (format!("cut: {}", cut.unwrap_or_default()), 0, 0),
+    }
+}
+
+/// Lets the other direction come to its end.
+async fn other(rest: impl Future<Output = Rest>, stop: &watch::Sender<bool>) -> Rest {
+    tokio::pin!(rest);
+    match tokio::time::timeout(CLOSING, &mut rest).await {
+        Ok(rest) => rest,
+        Err(_) => {
+            stop.send_replace(true);
+            rest.await
+        }
+    }
+}
+
+/// Says to both sides why it is over, where that is not their own doing.
+async fn farewell(cut: Option<String>, mut up: Rest, mut down: Rest) -> (String, u64, u64) {
+    let refused = [&up.end, &down.end].into_iter().find_map(|end| match end {
+        End::Refused(close) => Some(close.clone()),
+        _ => None,
+    });
+    let close = cut.as_ref().map(|_| policy("the policy changed")).or(refused);
+    if let Some(close) = &close {
+        for (rest, key) in [(&mut down, None), (&mut up, Some(UNMASKED))] {
+            if rest.clean {
+                // A peer that does not take it is cut off without.
+                let _ = tokio::time::timeout(FAREWELL, rest.writer.write_all(&close.to_frame(key))).await;
+            }
+        }
+    }
+    for rest in [&mut up, &mut down] {
+        let _ = tokio::time::timeout(FAREWELL, rest.writer.shutdown()).await;
+    }
+    let broken = [&up.end, &down.end].into_iter().find_map(|end| match end {
+        End::Broken(reason) => Some(format!("broken off: {reason}")),
+        _ => None,
+    });
+    let outcome = match (cut, close) {
+        (Some(reason), _) => format!("cut: {reason}"),
+        (None, Some(close)) => format!("closed with {}: {}", close.code, close.reason),
+        (None, None) => broken.unwrap_or_else(|| "complete".to_owned()),
+    };
+    (outcome, down.bytes, down.scrubbed)
+}
+
+/// The key of close frames of our own: they hold nothing that a cache in between could be fooled with.
+const UNMASKED: [u8; 4] = [0; 4];
+
+fn policy(reason: &str) -> Close {
+    const POLICY_VIOLATION: u16 = 1008;
+    Close { code: POLICY_VIOLATION, reason: reason.to_owned() }
+}
+
+async fn pump(
+    mut reader: ReadHalf<Io>,
+    mut writer: WriteHalf<Io>,
+    mut direction: Direction<'_>,
+    stop: &watch::Sender<bool>,
+    stall: Duration,
+) -> Rest {
+    let mut stopped = stop.subscribe();
+    let mut input = Vec::with_capacity(READ);
+    let mut out = Vec::new();
+    let mut bytes = 0;
+    let end = loop {
+        input.clear();
+        let read = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => break End::Stopped,
+            read = reader.read_buf(&mut input) => read,
+        };
+        match read {
+            Ok(0) => break End::Closed,
+            Ok(_) => {}
+            Err(error) => break End::Broken(error.to_string()),
+        }
+        let taken = direction.take(&input, &mut out);
+        bytes += out.len() as u64;
+        match tokio::time::timeout(stall, writer.write_all(&out)).await {
+            Ok(Ok(())) => out.clear(),
+            Ok(Err(error)) => break End::Broken(error.to_string()),
+            Err(_) => break End::Broken("what was sent was not read in time".to_owned()),
+        }
+        if let Err(close) = taken {
+            stop.send_replace(true);
+            break End::Refused(close);
+        }
+    };
+    if matches!(end, End::Closed) {
+        // The peer may have gone as well.
+        let _ = writer.shutdown().await;
+    }
+    let clean = direction.is_between_frames() && matches!(end, End::Stopped | End::Refused(_));
+    Rest { end, writer, clean, bytes, scrubbed: direction.scrubbed }
+}

@@ -1,0 +1,238 @@
+//! Protocols on both legs: what a client speaks and what an upstream speaks need not be the same.
+
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tollgate_tests::loopback::{Body, Loopback, Plan, Scripted, Upstreams, server_name, soon};
+
+const POLICY: &str = "
+version: 1
+network_policies:
+  api:
+    endpoints:
+    - {host: api.test, port: 443, protocol: rest, rules: [{allow: {method: '*', path: /v1/**}}]}
+    - {host: raw.test, port: 443, tls: skip}
+    - {host: mail.test, port: 25, protocol: tcp}
+    - {host: chat.test, port: 443, protocol: websocket, rules: [{allow: {method: GET, path: /ws}}, {allow: {method: WEBSOCKET_TEXT, path: /ws}}]}
+";
+
+fn empty() -> Body {
+    Full::default().boxed()
+}
+
+fn body(text: &'static str) -> Body {
+    Full::from(text).boxed()
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(format!("https://api.test{path}")).header("host", "api.test").body(empty()).expect("a request")
+}
+
+/// An upstream that says what it was sent, over any version.
+fn echo(upstreams: &Upstreams, name: &str, protocols: &[&str]) -> Scripted {
+    upstreams.serve(name, protocols, |stream| async move {
+        let service = service_fn(answer);
+        let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    })
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
+    let (parts, body) = request.into_parts();
+    let sent = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut reply = Response::builder().header("x-version", format!("{:?}", parts.version));
+    for (name, value) in &parts.headers {
+        reply = reply.header(format!("got-{name}"), value);
+    }
+    if parts.headers.get("content-type").is_some_and(|kind| kind == "application/grpc") {
+        let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("a name"), "0".parse().expect("a value"))]);
+        let body = Full::new(sent).with_trailers(std::future::ready(Some(Ok(trailers)))).boxed();
+        return Ok(reply.header("content-type", "application/grpc").body(body).expect("a reply"));
+    }
+    let text = format!("{} {} {}", parts.method, parts.uri.path(), String::from_utf8_lossy(&sent));
+    Ok(reply.body(Full::from(text).boxed()).expect("a reply"))
+}
+
+fn start(upstream: &Scripted, upstreams: &Upstreams) -> Loopback {
+    Plan::new(POLICY).pin("api.test:443", upstream.address).start(upstreams)
+}
+
+async fn text(reply: Response<Incoming>) -> String {
+    let body = reply.into_body().collect().await.expect("a body").to_bytes();
+    String::from_utf8(body.to_vec()).expect("text")
+}
+
+#[tokio::test]
+async fn d11_each_leg_speaks_its_own_version() {
+    let upstreams = Upstreams::new();
+    for (protocols, expected) in
+        [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["http/1.1"][..], "HTTP/1.1"), (&[][..], "HTTP/1.1")]
+    {
+        let upstream = echo(&upstreams, "api.test", protocols);
+        let gate = start(&upstream, &upstreams);
+        let mut http1 = gate.http1("api.test").await;
+        let mut http2 = gate.http2("api.test").await;
+        for round in 0..3 {
+            let reply = http1.send_request(get("/v1/x")).await.expect("a reply");
+            assert_eq!((reply.version(), reply.status()), (Version::HTTP_11, StatusCode::OK));
+            assert_eq!(reply.headers()["x-version"], expected);
+            assert_eq!(text(reply).await, "GET /v1/x ", "round {round}");
+            let request = Request::post("https://api.test/v1/y").body(body("hello")).expect("a request");
+            let reply = http2.send_request(request).await.expect("a reply");
+            assert_eq!(reply.version(), Version::HTTP_2);
+            assert_eq!(reply.headers()["x-version"], expected);
+            assert_eq!(text(reply).await, "POST /v1/y hello");
+        }
+        assert_eq!(upstream.connections(), 1, "one after another they share a connection");
+    }
+}
+
+#[tokio::test]
+async fn many_requests_share_one_http2_connection() {
+    let upstreams = Upstreams::new();
+    let upstream = echo(&upstreams, "api.test", &["h2"]);
+    let gate = start(&upstream, &upstreams);
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let http2 = gate.http2("api.test").await;
+        let mut http1 = gate.http1("api.test").await;
+        for _ in 0..10 {
+            let mut http2 = http2.clone();
+            clients.spawn(async move { text(http2.send_request(get("/v1/x")).await.expect("a reply")).await });
+        }
+        clients.spawn(async move { text(http1.send_request(get("/v1/x")).await.expect("a reply")).await });
+    }
+    for said in clients.join_all().await {
+        assert_eq!(said, "GET /v1/x ");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn cookie_crumbs_are_joined_for_http1() {
+    let upstreams = Upstreams::new();
+    let upstream = echo(&upstreams, "api.test", &["http/1.1"]);
+    let gate = start(&upstream, &upstreams);
+    let request = Request::get("https://api.test/v1/x").header("cookie", "a=1").header("cookie", "b=2");
+    let reply = gate.http2("api.test").await.send_request(request.body(empty()).expect("a request")).await;
+    assert_eq!(reply.expect("a reply").headers()["got-cookie"], "a=1; b=2");
+}
+
+fn grpc(path: &str) -> Request<Body> {
+    let request = Request::post(format!("https://api.test{path}"));
+    let request = request.header("content-type", "application/grpc").header("te", "trailers");
+    request.body(body("message")).expect("a request")
+}
+
+#[tokio::test]
+async fn d10_grpc_passes_with_trailers_and_is_refused_in_its_own_words() {
+    let upstreams = Upstreams::new();
+    let upstream = echo(&upstreams, "api.test", &["h2"]);
+    let gate = start(&upstream, &upstreams);
+    let mut client = gate.http2("api.test").await;
+    let reply = client.send_request(grpc("/v1/Service/Call")).await.expect("a reply");
+    assert_eq!(reply.headers()["got-te"], "trailers");
+    let body = reply.into_body().collect().await.expect("a body");
+    assert_eq!(body.trailers().expect("trailers")["grpc-status"], "0");
+    assert_eq!(body.to_bytes(), "message");
+    let reply = client.send_request(grpc("/v2/Service/Call")).await.expect("a reply");
+    assert_eq!(reply.status(), StatusCode::OK);
+    assert_eq!(reply.headers()["grpc-status"], "7");
+    assert_eq!(gate.events("request").last().expect("recorded")["error"], "policy_denied");
+}
+
+#[tokio::test]
+async fn d11_grpc_needs_http2_to_the_end() {
+    let upstreams = Upstreams::new();
+    let upstream = echo(&upstreams, "api.test", &["http/1.1"]);
+    let gate = start(&upstream, &upstreams);
+    let reply = gate.http2("api.test").await.send_request(grpc("/v1/Service/Call")).await.expect("a reply");
+    assert_eq!(reply.headers()["grpc-status"], "14");
+    let why = reply.headers()["grpc-message"].to_str().expect("text").to_owned();
+    assert!(why.contains("speaks no HTTP/2"), "{why}");
+}
+
+#[tokio::test]
+async fn b2_an_authority_inside_http2_must_be_the_tunnels() {
+    let upstreams = Upstreams::new();
+    let upstream = echo(&upstreams, "api.test", &["h2"]);
+    let gate = start(&upstream, &upstreams);
+    let mut client = gate.http2("api.test").await;
+    for (uri, host) in [("https://other.test/v1/x", None), ("https://api.test/v1/x", Some("other.test"))] {
+        let mut request = Request::get(uri);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let reply = client.send_request(request.body(empty()).expect("a request")).await.expect("a reply");
+        assert_eq!(reply.status(), StatusCode::MISDIRECTED_REQUEST, "{uri}");
+    }
+    assert_eq!(upstream.connections(), 0, "nothing was even dialled");
+}
+
+#[tokio::test]
+async fn tunnels_pass_bytes_whoever_speaks_first() {
+    let upstreams = Upstreams::new();
+    let mail = Scripted::serve(|mut stream| async move {
+        stream.write_all(b"220 mail.test\r\n").await.expect("sent");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.expect("text");
+        stream.write_all(format!("you said {said}").as_bytes()).await.expect("sent");
+    });
+    let gate = Plan::new(POLICY).pin("mail.test:25", mail.address).start(&upstreams);
+    let mut stream = gate.tunnel("mail.test:25").await;
+    let mut greeting = [0; 15];
+    soon("the greeting", stream.read_exact(&mut greeting)).await.expect("a greeting");
+    assert_eq!(&greeting, b"220 mail.test\r\n");
+    stream.write_all(b"QUIT").await.expect("sent");
+    // Half a connection is closed; the other half still brings the answer.
+    stream.shutdown().await.expect("closed");
+    let mut answer = String::new();
+    soon("the answer", stream.read_to_string(&mut answer)).await.expect("text");
+    assert_eq!(answer, "you said QUIT");
+    let ended = soon("the record", recorded(&gate, "tunnel")).await;
+    assert_eq!((&ended["up"], &ended["down"], &ended["outcome"]), (&4.into(), &28.into(), &"complete".into()));
+}
+
+/// The first record of a kind, once it is there.
+async fn recorded(gate: &Loopback, kind: &str) -> serde_json::Value {
+    loop {
+        if let Some(event) = gate.events(kind).first() {
+            return event.clone();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn b1_a_tunnel_that_nobody_reads_still_names_its_server() {
+    let upstreams = Upstreams::new();
+    let upstream = echo(&upstreams, "raw.test", &["http/1.1"]);
+    let gate = Plan::new(POLICY).pin("raw.test:443", upstream.address).start(&upstreams);
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = std::fs::read(upstreams.file()).expect("a file");
+    let root = <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(&pem);
+    roots.add(root.expect("a certificate")).expect("added");
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = gate.tunnel("raw.test:443").await;
+    let mut stream = connector.connect(server_name("raw.test"), stream).await.expect("end to end");
+    stream.write_all(b"GET /any HTTP/1.1\r\nHost: raw.test\r\nConnection: close\r\n\r\n").await.expect("sent");
+    let mut reply = String::new();
+    soon("the reply", stream.read_to_string(&mut reply)).await.expect("text");
+    assert!(reply.ends_with("GET /any "), "{reply}");
+    let stream = gate.tunnel("raw.test:443").await;
+    let refused = connector.connect(server_name("other.test"), stream).await;
+    assert!(refused.expect_err("another name").to_string().contains("AccessDenied"));
+}
+
+#[tokio::test]
+async fn a_tunnel_to_nowhere_is_refused_at_connect() {
+    let upstreams = Upstreams::new();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("bound");
+    let gate = Plan::new(POLICY).pin("mail.test:25", gone).start(&upstreams);
+    let (_, answer) = gate.connect("mail.test:25").await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+}
