@@ -45,6 +45,16 @@ pub fn sniff(bytes: &[u8]) -> Opening {
     }
 }
 
+/// Whether these bytes, or these and what follows, are TLS. Of any other protocol nothing needs to be waited for.
+#[must_use]
+pub fn may_be_tls(bytes: &[u8]) -> bool {
+    match sniff(bytes) {
+        Opening::Tls => true,
+        Opening::Unknown { more } => more && matches!(bytes, [] | [HANDSHAKE, ..]),
+        Opening::Http1 | Opening::Http2 => false,
+    }
+}
+
 /// After the content type: version 3.x, a length, and a ClientHello.
 fn tls(rest: &[u8]) -> Opening {
     match rest {
@@ -96,5 +106,14 @@ mod tests {
         check(b"SSH-2.0-OpenSSH_9\r\n", never);
         check(b"\x00\x00", never);
         check(&[b'A'; 40], never);
+    }
+
+    #[test]
+    fn only_tls_is_waited_for() {
+        for (bytes, expected) in
+            [(&b""[..], true), (b"\x16", true), (b"\x16\x03\x01", true), (b"\x16\x05", false), (b"p", false)]
+        {
+            assert_eq!(may_be_tls(bytes), expected, "{bytes:?}");
+        }
     }
 }

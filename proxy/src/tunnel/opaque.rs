@@ -7,7 +7,7 @@ use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 use tollgate_audit::{Event, Verdict};
-use tollgate_inspect::sniff::{Opening, sniff};
+use tollgate_inspect::sniff::{Opening, may_be_tls, sniff};
 use tollgate_model::{Authority, Host};
 
 use super::opening::{Beginning, Prefixed};
@@ -74,7 +74,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         };
         let judged = match (sniff(beginning.bytes()), read) {
             (Opening::Tls, Ok(1..)) => server_name(beginning.bytes(), host),
-            (Opening::Unknown { more: true }, Ok(1..)) => None,
+            (Opening::Unknown { .. }, Ok(1..)) if may_be_tls(beginning.bytes()) => None,
             _ => Some(Ok(())),
         };
         match judged {
