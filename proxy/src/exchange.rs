@@ -16,7 +16,7 @@ use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Payload, Permit};
 use tollgate_secrets::{InjectError, Needles, Outbound, inject, is_bound};
 
 use crate::body::{Record, ReplyBody, scrub_headers};
-use crate::origin::{Origin, now};
+use crate::origin::Origin;
 use crate::refusal::{Asked, Code, Refusal};
 use crate::upload::{self, Upload, UploadError};
 use crate::upstream::{DialError, Key, ResolveError, SendError};
@@ -111,8 +111,11 @@ impl Stage {
             .map_err(|detail| invalid(Code::RequestAuthorityMismatch, detail))?;
         let method = Method::parse(parts.method.as_str()).map_err(|e| invalid(Code::InvalidRequest, e.to_string()))?;
         let ask = ConnectAsk { caller: &self.origin.caller, authority: &self.place.authority };
-        let path = CanonicalPath::parse(parts.uri.path(), self.rules.policy.encoded_slash_when(&ask, &now()))
-            .map_err(|e| invalid(Code::InvalidRequestTarget, e.to_string()))?;
+        let path = CanonicalPath::parse(
+            parts.uri.path(),
+            self.rules.policy.encoded_slash_when(&ask, &self.origin.circumstances()),
+        )
+        .map_err(|e| invalid(Code::InvalidRequestTarget, e.to_string()))?;
         Ok(Target { method, path: path.into_owned(), query: parts.uri.query().map(str::to_owned) })
     }
 
@@ -131,8 +134,12 @@ impl Stage {
     fn judge(&self, target: &Target) -> Result<(Decision, ConnectPermit), Refusal> {
         let ask = self.ask(target);
         let connect = ConnectAsk { caller: ask.caller, authority: ask.authority };
-        let route = self.rules.policy.connect_when(&connect, &now()).map_err(|denial| self.denied(target, &denial))?;
-        Ok((self.rules.policy.decide_when(&ask, &now()), route))
+        let route = self
+            .rules
+            .policy
+            .connect_when(&connect, &self.origin.circumstances())
+            .map_err(|denial| self.denied(target, &denial))?;
+        Ok((self.rules.policy.decide_when(&ask, &self.origin.circumstances()), route))
     }
 
     /// Judges what is in the body; it is what will be sent.
@@ -144,7 +151,7 @@ impl Stage {
             content_encoding: text(header::CONTENT_ENCODING),
             accept: text(header::ACCEPT),
         };
-        self.rules.policy.decide_with_body_when(&self.ask(target), payload, &now())
+        self.rules.policy.decide_with_body_when(&self.ask(target), payload, &self.origin.circumstances())
     }
 
     fn permit(&self, target: &Target, decision: Decision) -> Result<Permit, Refusal> {

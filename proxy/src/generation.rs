@@ -37,6 +37,13 @@ impl Rules {
         self.0.load_full()
     }
 
+    /// Puts another policy and other secrets in force, together.
+    pub fn replace(&self, policy: Policy, vault: Arc<Vault>) -> Arc<Generation> {
+        let next = Arc::new(generation(self.current().number + 1, policy, vault));
+        self.0.store(Arc::clone(&next));
+        next
+    }
+
     /// Puts another policy in force, with the secrets as they are, and says what is in force now; nothing where the policy
     /// in force says the same already.
     pub fn replace_policy(&self, policy: Policy) -> Option<Arc<Generation>> {

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod capacity;
 mod exchange;
 mod generation;
 mod identity;
@@ -26,19 +27,21 @@ mod upstream;
 mod ways;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tollgate_model::{Caller, Unidentified};
 
+pub use capacity::{Capacity, DEFAULT_CONNECTIONS};
 pub use generation::{Generation, Rules};
 pub use identity::Identifier;
 pub use journal::{Journal, JournalError};
 pub use refusal::{Asked, Code, Problem, Refusal, RuleMissing};
-pub use tls::{CaError, CertificateAuthority, TrustError, upstream_config};
+pub use tls::{
+    CaError, CertificateAuthority, ListenerTlsError, Root, RootError, TrustError, listener_config, upstream_config,
+};
 pub use upstream::{Dialer, Pin, PinError, Pool, Resolver};
-pub use ways::Sockets;
+pub use ways::{Agent, Door, Front, Patience, Roster, Sockets, Token};
 
 use ways::Names;
 
@@ -47,15 +50,12 @@ use ways::Names;
 pub struct Gate {
     rules: Arc<Rules>,
     journal: Arc<Journal>,
-    authority: CertificateAuthority,
+    authority: Arc<CertificateAuthority>,
     pool: Pool,
     identifier: Option<Arc<Identifier>>,
     names: Names,
-    connections: Arc<Semaphore>,
-    connection_limit: u32,
+    capacity: Arc<Capacity>,
     lookups: Semaphore,
-    connection_numbers: AtomicU64,
-    request_numbers: AtomicU64,
 }
 
 /// What a gate is made of.
@@ -66,21 +66,14 @@ pub struct Setup {
     /// Where decisions are recorded.
     pub journal: Arc<Journal>,
     /// The authority that the agent trusts.
-    pub authority: CertificateAuthority,
+    pub authority: Arc<CertificateAuthority>,
     /// The way out.
     pub pool: Pool,
     /// Who asks; nothing where callers are outside any sandbox.
     pub identifier: Option<Arc<Identifier>>,
+    /// The connections of this process.
+    pub capacity: Arc<Capacity>,
 }
-
-/// Connections that one sandbox may hold at a time; further ones wait in the listener's backlog.
-const MAX_CONNECTIONS: u64 = 4096;
-
-/// Descriptors of one connection: the client's, the upstream's, and one that is on its way.
-const DESCRIPTORS_EACH: u64 = 3;
-
-/// Descriptors that connections never get: journal, listeners, files that are read to identify callers.
-const DESCRIPTORS_KEPT: u64 = 256;
 
 /// Callers that are looked up at a time; each lookup may read a whole executable.
 const MAX_LOOKUPS: usize = 8;
@@ -91,33 +84,13 @@ const DRAIN_SETTLE: Duration = Duration::from_millis(20);
 /// How long the end of a session waits for its connections: their clients are gone, so they end by themselves.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// As many connections as there are descriptors for.
-fn connection_limit() -> u32 {
-    let files = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
-    let files = files.map_or(1024, |(soft, _)| soft);
-    let limit = (files.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH).clamp(16, MAX_CONNECTIONS);
-    u32::try_from(limit).unwrap_or(16)
-}
-
 impl Gate {
     /// Puts a gate together. Nothing is served before [`Gate::serve`].
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Self> {
-        let Setup { rules, journal, authority, pool, identifier } = setup;
-        let connection_limit = connection_limit();
-        Arc::new(Self {
-            rules,
-            journal,
-            authority,
-            pool,
-            identifier,
-            names: Names::default(),
-            connections: Arc::new(Semaphore::new(usize::try_from(connection_limit).unwrap_or(usize::MAX))),
-            connection_limit,
-            lookups: Semaphore::new(MAX_LOOKUPS),
-            connection_numbers: AtomicU64::new(1),
-            request_numbers: AtomicU64::new(1),
-        })
+        let Setup { rules, journal, authority, pool, identifier, capacity } = setup;
+        let lookups = Semaphore::new(MAX_LOOKUPS);
+        Arc::new(Self { rules, journal, authority, pool, identifier, names: Names::default(), capacity, lookups })
     }
 
     /// Serves the sandbox's sockets on the current runtime until it ends.
@@ -133,18 +106,17 @@ impl Gate {
     pub async fn drain(&self) {
         // What is still in a listener's backlog is accepted meanwhile.
         tokio::time::sleep(DRAIN_SETTLE).await;
-        let all = self.connections.acquire_many(self.connection_limit);
-        if tokio::time::timeout(DRAIN_PATIENCE, all).await.is_err() {
+        if !self.capacity.ended_within(DRAIN_PATIENCE).await {
             tracing::warn!("connections were still open when the session ended");
         }
     }
 
     fn next_connection(&self) -> u64 {
-        self.connection_numbers.fetch_add(1, Ordering::Relaxed)
+        self.capacity.next_connection()
     }
 
     fn next_request(&self) -> u64 {
-        self.request_numbers.fetch_add(1, Ordering::Relaxed)
+        self.capacity.next_request()
     }
 
     /// The caller behind a connection; looked up off the runtime's threads, since it reads files.

@@ -1,7 +1,7 @@
 //! Refusals: why something does not pass, and the one place where that becomes an answer.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::{Serialize, Serializer};
@@ -107,6 +107,14 @@ pub enum Code {
     ReplyNotReadable,
     /// The journal cannot be written.
     JournalUnavailable,
+    /// The client shows no credentials for the proxy, or wrong ones.
+    ProxyAuthenticationRequired,
+    /// The client's address is no agent's.
+    UnknownAgent,
+    /// The agent holds as many connections as it may.
+    TooManyConnections,
+    /// The request would come back to the proxy that sends it.
+    ProxyLoop,
 }
 
 impl Code {
@@ -129,6 +137,10 @@ impl Code {
             Self::UpstreamBroken => "upstream_broken",
             Self::ReplyNotReadable => "reply_not_readable",
             Self::JournalUnavailable => "journal_unavailable",
+            Self::ProxyAuthenticationRequired => "proxy_authentication_required",
+            Self::UnknownAgent => "unknown_agent",
+            Self::TooManyConnections => "too_many_connections",
+            Self::ProxyLoop => "proxy_loop",
         }
     }
 
@@ -139,14 +151,17 @@ impl Code {
             | Self::CredentialEndpointMismatch
             | Self::InvalidCredentialPlaceholder
             | Self::CredentialCleartext
-            | Self::UnsupportedL7Protocol => StatusCode::FORBIDDEN,
+            | Self::UnsupportedL7Protocol
+            | Self::UnknownAgent => StatusCode::FORBIDDEN,
+            Self::ProxyAuthenticationRequired => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            Self::ProxyLoop => StatusCode::LOOP_DETECTED,
             Self::InvalidRequestTarget | Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestAuthorityMismatch => StatusCode::MISDIRECTED_REQUEST,
             Self::UpstreamUnreachable | Self::UpstreamTlsFailed | Self::UpstreamBroken | Self::ReplyNotReadable => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::JournalUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::JournalUnavailable | Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -161,6 +176,15 @@ impl Code {
             }
             Self::JournalUnavailable => {
                 vec!["Tell the operator: the gate cannot write its journal and lets nothing through."]
+            }
+            Self::ProxyAuthenticationRequired => {
+                vec!["Put the agent's name and token into the proxy URL: http://AGENT:TOKEN@HOST:PORT."]
+            }
+            Self::UnknownAgent => vec!["Ask the operator to add this address to the `sources` of an agent."],
+            Self::ProxyLoop => {
+                vec![
+                    "Tell the operator: except the proxy's own user from the redirect, or remove the pin to the proxy.",
+                ]
             }
             _ => Vec::new(),
         }
@@ -229,6 +253,11 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if problem.error == Code::ProxyAuthenticationRequired {
+            // RFC 9110, section 11.7.1: each scheme that would do.
+            headers.append(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"tollgate\", charset=\"UTF-8\""));
+            headers.append(PROXY_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tollgate\""));
+        }
         if let Ok(policy) = HeaderValue::from_str(&problem.policy)
             && !problem.policy.is_empty()
         {

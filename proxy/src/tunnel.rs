@@ -82,7 +82,8 @@ where
         let (gate, origin, place) = (Arc::clone(&gate), Arc::clone(&origin), place.clone());
         async move { Ok::<_, Infallible>(exchange(gate, origin, place, request).await) }
     });
-    if let Err(error) = http1().serve_connection(TokioIo::new(io), service).await {
+    let served = http1().serve_connection(TokioIo::new(io), service);
+    if let Err(error) = gate.capacity.serve(served, |c| c.graceful_shutdown()).await {
         tracing::debug!(connection = origin.connection, %error, "connection ended");
     }
 }

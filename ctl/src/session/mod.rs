@@ -16,8 +16,8 @@ use std::sync::Arc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tollgate_audit::Event;
 use tollgate_proxy::{
-    CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, Pin, Pool, Resolver, Rules, Setup, Sockets,
-    upstream_config,
+    Capacity, CertificateAuthority, DEFAULT_CONNECTIONS, Dialer, Gate, Identifier, Journal, JournalError, Pin, Pool,
+    Resolver, Rules, Setup, Sockets, upstream_config,
 };
 use tollgate_secrets::{PLACEHOLDER_RANDOM_BYTES, Secret, Vault, shape};
 use tollgate_supervisor::{Confined, LaunchError, Outcome, Signaller};
@@ -112,9 +112,10 @@ impl Session {
         let setup = Setup {
             rules: Arc::clone(&rules),
             journal: Arc::clone(&journal),
-            authority,
+            authority: Arc::new(authority),
             pool: Pool::new(Dialer::new(Resolver::new(&order.pins), tls)),
             identifier: Some(Arc::new(identifier)),
+            capacity: Capacity::new(DEFAULT_CONNECTIONS),
         };
         let status = status(&name, &order, &rules, &confined.controls, journal.path());
         let gate = Gate::new(setup);

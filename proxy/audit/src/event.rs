@@ -128,6 +128,12 @@ pub struct Program<'a> {
     pub pid: u32,
     /// SHA-256 of the running executable; empty when unknown.
     pub binary_sha256: &'a str,
+    /// Name of the agent, where several share a proxy.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub agent: &'a str,
+    /// `address:port` of a client that is outside any sandbox.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub client: &'a str,
 }
 
 /// A judgement.

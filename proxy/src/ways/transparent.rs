@@ -17,7 +17,8 @@ use crate::tunnel::{self, FirstBytes};
 
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let Accepted { stream, client, slot: _slot } = accepted;
-    let Some(destination) = original_destination(&stream) else {
+    let destination = original_destination(&stream).filter(|destination| !destination.ip().is_loopback());
+    let Some(destination) = destination else {
         let origin = Origin::new(gate.next_connection(), "transparent", gate.identify(client, client).await);
         let verdict = Verdict {
             decision: "denied",
@@ -41,7 +42,7 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
 }
 
 /// `SO_ORIGINAL_DST` where the connection was redirected (netfilter), the local address where the listener took it as it came.
-fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
+pub(super) fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
     let local = stream.local_addr().ok()?;
     let redirected = match local {
         SocketAddr::V4(_) => getsockopt(stream, OriginalDst).ok().map(|raw| {
@@ -53,12 +54,11 @@ fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
             SocketAddr::new(IpAddr::V6(address), u16::from_be(raw.sin6_port))
         }),
     };
-    let destination = redirected.unwrap_or(local);
-    (!destination.ip().is_loopback()).then_some(destination)
+    Some(redirected.unwrap_or(local))
 }
 
 /// Says no in the language the client speaks.
-async fn refuse(stream: TcpStream, refusal: Refusal) {
+pub(super) async fn refuse(stream: TcpStream, refusal: Refusal) {
     match tunnel::first_bytes(stream).await {
         Some((FirstBytes::Tls, stream)) => tunnel::alert(stream).await,
         Some((FirstBytes::Http, stream)) => super::explicit::refuse_all(stream, refusal).await,
