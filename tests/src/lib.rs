@@ -6,6 +6,8 @@
 
 mod bench;
 mod origin;
+mod standalone;
 
 pub use bench::{Bench, Finished, Started, finish, program, through, without};
 pub use origin::{Arrived, Origin};
+pub use standalone::{Got, Proxy, ask};

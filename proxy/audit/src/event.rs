@@ -23,6 +23,9 @@ pub enum Event<'a> {
     },
     /// A policy came into force or was refused.
     Policy {
+        /// Whose, where several agents share a proxy.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        agent: &'a str,
         /// The generation now in force.
         generation: u64,
         /// `in-force` or `refused`.
