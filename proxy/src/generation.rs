@@ -31,6 +31,12 @@ impl Rules {
         Self(ArcSwap::from_pointee(generation(1, policy, vault)))
     }
 
+    /// Rules that take the place of others and count on from them.
+    #[must_use]
+    pub fn after(previous: &Self, policy: Policy, vault: Arc<Vault>) -> Self {
+        Self(ArcSwap::from_pointee(generation(previous.current().number + 1, policy, vault)))
+    }
+
     /// What is in force now.
     #[must_use]
     pub fn current(&self) -> Arc<Generation> {

@@ -12,6 +12,41 @@ use serde_json::Value;
 
 use crate::{Bench, Finished, Started, finish};
 
+/// What alice shows.
+pub const ALICE: &str = "alice:alice-token-0123456789";
+
+/// What bob shows.
+pub const BOB: &str = "bob:bob-token-0123456789abc";
+
+/// One listener, where the system likes.
+pub const LISTENERS: &str = "listeners: [{ address: \"127.0.0.1:0\" }]";
+
+/// Alice and bob, with a token and a policy each.
+pub const AGENTS: &str = "agents:\n  - { name: alice, token_file: alice.token, policy: policy.yaml }\n  \
+                          - { name: bob, token_file: bob.token, policy: bob.yaml }\n";
+
+/// A policy that allows to get one path of `api.test`.
+#[must_use]
+pub fn policy_for(path: &str) -> String {
+    format!(
+        "version: 1\nnetwork_policies:\n  api:\n    endpoints:\n      - host: api.test\n        port: 443\n        \
+         protocol: rest\n        rules:\n          - allow: {{ method: GET, path: {path} }}\n"
+    )
+}
+
+/// A bench with a configuration of these listeners for alice, who may get `/a`, and bob, who may get `/b`.
+#[must_use]
+pub fn two_agents(listeners: &str) -> Bench {
+    let bench = Bench::new(&policy_for("/a"));
+    bench.write("bob.yaml", policy_for("/b"));
+    for (name, credentials) in [("alice.token", ALICE), ("bob.token", BOB)] {
+        let (_, token) = credentials.split_once(':').expect("a pair");
+        bench.write_private(name, &format!("{token}\n"));
+    }
+    bench.configure(&format!("{listeners}\n{AGENTS}"));
+    bench
+}
+
 /// A `tollgate proxy` that serves.
 pub struct Proxy {
     started: Started,

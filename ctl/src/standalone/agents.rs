@@ -115,9 +115,13 @@ impl Trust {
 }
 
 impl Member {
-    fn new(material: Material, trust: &Trust, common: &Common) -> Self {
+    /// An agent that nobody was before, or that takes the place of one whose token was another.
+    fn new(material: Material, before: Option<&Self>, trust: &Trust, common: &Common) -> Self {
         let Material { config, token, policy, vault, secrets } = material;
-        let rules = Arc::new(Rules::new(policy, Arc::new(vault)));
+        let rules = Arc::new(match before {
+            Some(before) => Rules::after(&before.rules, policy, Arc::new(vault)),
+            None => Rules::new(policy, Arc::new(vault)),
+        });
         let gate = common.gate(&rules, trust);
         let share = usize::try_from(common.connections_per_agent).unwrap_or(usize::MAX);
         Self { config, rules, share: Arc::new(Semaphore::new(share)), token, secrets, gate }
@@ -180,10 +184,12 @@ impl Common {
         let mut members = members;
         let mut renewed = Vec::new();
         for material in material {
-            let same = |member: &Member| member.config.name == material.config.name && member.token == material.token;
-            renewed.push(match members.iter().position(same) {
-                Some(at) => members.swap_remove(at).renew(material, trust_changed.then_some(trust), self),
-                None => Member::new(material, trust, self),
+            let before = members.iter().position(|member| member.config.name == material.config.name);
+            renewed.push(match before {
+                Some(at) if members[at].token == material.token => {
+                    members.swap_remove(at).renew(material, trust_changed.then_some(trust), self)
+                }
+                at => Member::new(material, at.map(|at| &members[at]), trust, self),
             });
         }
         members.into_iter().for_each(Member::retire);
