@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::Outgoing;
+
 /// Connections of a process: how many there may be, how many there are, and whether more are taken.
 #[derive(Debug)]
 pub struct Capacity {
@@ -17,6 +19,7 @@ pub struct Capacity {
     request_numbers: AtomicU64,
     failed_accepts: AtomicU64,
     phase: watch::Sender<Phase>,
+    outgoing: Outgoing,
 }
 
 /// Where a process stands between its start and its end.
@@ -54,7 +57,14 @@ impl Capacity {
             request_numbers: AtomicU64::new(1),
             failed_accepts: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Open),
+            outgoing: Outgoing::default(),
         })
+    }
+
+    /// The connections that this process opens.
+    #[must_use]
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
     }
 
     /// Connections that there may be.

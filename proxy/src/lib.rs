@@ -40,7 +40,7 @@ pub use refusal::{Asked, Code, Problem, Refusal, RuleMissing};
 pub use tls::{
     CaError, CertificateAuthority, ListenerTlsError, Root, RootError, TrustError, listener_config, upstream_config,
 };
-pub use upstream::{Dialer, Pin, PinError, Pool, Resolver};
+pub use upstream::{Dialer, Outgoing, Pin, PinError, Pool, Resolver};
 pub use ways::{Agent, Door, Front, Patience, Roster, Sockets, Token};
 
 use ways::Names;

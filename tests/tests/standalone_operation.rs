@@ -76,15 +76,15 @@ fn agents_come_and_go() {
     let mut proxy = Proxy::start(&bench);
     let mut tunnel = proxy.connect();
     let (_, token) = BOB.split_once(':').expect("a pair");
-    let request = |path: &str| {
-        format!(
-            "GET http://api.test:443{path} HTTP/1.1\r\nHost: api.test:443\r\nProxy-Authorization: Bearer {token}\r\n\r\n"
-        )
-    };
-    assert!(ask(&mut tunnel, &request("/a")).starts_with("HTTP/1.1 403"), "bob may not");
+    let connect =
+        format!("CONNECT api.test:443 HTTP/1.1\r\nHost: api.test:443\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
+    assert!(ask(&mut tunnel, &connect).starts_with("HTTP/1.1 200"));
     let carol = "  - { name: carol, token_file: bob.token, policy: bob.yaml }\n";
     bench.configure(&format!("{LISTENERS}\n{}{carol}", AGENTS.lines().take(2).collect::<Vec<_>>().join("\n") + "\n"));
     proxy.wait_for("agent bob is no longer let in");
+    // What was open stays open and leads nowhere: judged as allowed, it would fail at the upstream with 502.
+    let head = ask(&mut tunnel, "GET /b HTTP/1.1\r\nHost: api.test:443\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 403"), "{head}");
     assert_eq!(get(&bench, &proxy, BOB, "/b"), (407, 0));
     assert_eq!(get(&bench, &proxy, &BOB.replace("bob:", "carol:"), "/b"), (200, 200));
     bench.write_private("alice.token", "another-token-0123456789\n");
@@ -93,6 +93,28 @@ fn agents_come_and_go() {
     proxy.wait_for("agent alice, generation 3");
     assert_eq!(get(&bench, &proxy, ALICE, "/a"), (407, 0));
     assert_eq!(get(&bench, &proxy, "alice:another-token-0123456789", "/z"), (200, 200));
+}
+
+#[test]
+fn the_proxys_own_connections_are_not_let_in() {
+    let bench = Bench::new(
+        "version: 1\nnetwork_policies:\n  loop:\n    endpoints: [{ host: loop.test, port: 80, protocol: rest, access: read-only }]\n",
+    );
+    let config = |pins: &str| {
+        format!(
+            "version: 1\n{LISTENERS}\n{pins}agents: [{{ name: local, sources: [\"127.0.0.1\"], policy: policy.yaml }}]\n"
+        )
+    };
+    bench.write("tollgate.yaml", config(""));
+    let mut proxy = Proxy::start(&bench);
+    bench.write("tollgate.yaml", config(&format!("resolve: [\"loop.test:80:{}\"]\n", proxy.addresses[0])));
+    proxy.wait_for("upstream authorities and pins");
+    let got = bench.curl(&proxy.url(""), &[], "http://loop.test/");
+    assert_eq!((got.status, got.body.contains("proxy_loop")), (508, true), "{}", got.body);
+    assert_eq!(proxy.stop().code, 0);
+    let refused: Vec<_> =
+        bench.proxy_events(1, "connection").into_iter().filter(|e| e["error"] == "proxy_loop").collect();
+    assert_eq!(refused.len(), 1);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use tokio::sync::Semaphore;
 use tollgate_audit::digest::sha256;
 use tollgate_policy::Policy;
 use tollgate_proxy::{
-    Agent, Capacity, CertificateAuthority, Dialer, Gate, Journal, Pin, Pool, Resolver, Roster, Rules, Setup, Token,
-    upstream_config,
+    Agent, Capacity, CertificateAuthority, Dialer, Gate, Journal, Outgoing, Pin, Pool, Resolver, Roster, Rules, Setup,
+    Token, upstream_config,
 };
 use tollgate_secrets::Vault;
 
@@ -109,8 +109,8 @@ impl Trust {
         self.pins == other.pins && self.authorities == other.authorities
     }
 
-    fn pool(&self) -> Pool {
-        Pool::new(Dialer::new(Resolver::new(&self.pins), self.tls.clone()))
+    fn pool(&self, outgoing: &Outgoing) -> Pool {
+        Pool::new(Dialer::new(Resolver::new(&self.pins), self.tls.clone()).noting(outgoing))
     }
 }
 
@@ -166,7 +166,7 @@ impl Common {
             rules: Arc::clone(rules),
             journal: Arc::clone(&self.journal),
             authority: Arc::clone(&self.authority),
-            pool: trust.pool(),
+            pool: trust.pool(self.capacity.outgoing()),
             identifier: None,
             capacity: Arc::clone(&self.capacity),
         })

@@ -12,6 +12,7 @@ use tollgate_model::{Authority, Host, Scheme};
 use tollgate_policy::Reach;
 
 use super::Resolver;
+use super::outgoing::{Noted, Outgoing};
 use super::resolve::ResolveError;
 
 /// Opens connections to upstreams.
@@ -19,6 +20,7 @@ use super::resolve::ResolveError;
 pub struct Dialer {
     resolver: Resolver,
     tls: Connector,
+    outgoing: Outgoing,
 }
 
 /// Why there is no connection.
@@ -73,12 +75,18 @@ impl Dialer {
     /// A dialer with the operator's pins and trust.
     #[must_use]
     pub fn new(resolver: Resolver, tls: ClientConfig) -> Self {
-        Self { resolver, tls: Connector(TlsConnector::from(Arc::new(tls))) }
+        Self { resolver, tls: Connector(TlsConnector::from(Arc::new(tls))), outgoing: Outgoing::default() }
+    }
+
+    /// The same, keeping its connections in `outgoing` for others to know.
+    #[must_use]
+    pub fn noting(self, outgoing: &Outgoing) -> Self {
+        Self { outgoing: outgoing.clone(), ..self }
     }
 
     /// Resolves, checks every address, connects, and for https verifies the upstream's certificate against the host.
     pub(crate) async fn dial(&self, scheme: Scheme, to: &Authority, reach: &Reach) -> Result<Stream, DialError> {
-        let stream = self.connect(to, reach).await?;
+        let stream = self.outgoing.note(self.connect(to, reach).await?);
         match scheme {
             Scheme::Http => Ok(TokioIo::new(Box::new(stream))),
             Scheme::Https => self.handshake(to, stream).await,
@@ -101,7 +109,7 @@ impl Dialer {
         Err(connect_error(to, reason))
     }
 
-    async fn handshake(&self, to: &Authority, stream: TcpStream) -> Result<Stream, DialError> {
+    async fn handshake(&self, to: &Authority, stream: Noted) -> Result<Stream, DialError> {
         let failed = |reason: String| DialError::Tls { authority: to.clone(), reason };
         let name = match &to.host {
             Host::Name(name) => ServerName::try_from(name.to_string()).map_err(|e| failed(e.to_string()))?,

@@ -88,6 +88,7 @@ impl Whose {
                 Ok((Arc::clone(gate), Arc::new(Origin::new(*connection, "explicit", caller))))
             }
             Self::Agents { front, visitor } => {
+                front.refuse_own(visitor, &shown_target(request.uri()))?;
                 let roster = front.roster();
                 let known = roster.by_request(visitor.source(), request.headers());
                 let shown = || shown_target(request.uri());

@@ -123,6 +123,16 @@ impl Front {
         }
     }
 
+    /// Refuses a connection that this process itself has opened. To be asked once the client has sent something: from
+    /// then on its address is known.
+    pub(super) fn refuse_own(&self, visitor: &Visitor, authority: &str) -> Result<(), Refusal> {
+        if !self.capacity.outgoing().holds(visitor.client) {
+            return Ok(());
+        }
+        let detail = "the proxy's own connection came back to it";
+        Err(self.refuse(visitor, "", authority, Refusal::connection(Code::ProxyLoop, detail, Asked::default())))
+    }
+
     /// Records a connection on which nothing was said that can be judged.
     pub(super) fn record_silence(&self, visitor: &Visitor, reason: &str) -> Result<(), Refusal> {
         let refusal =

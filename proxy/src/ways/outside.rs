@@ -40,6 +40,9 @@ pub(super) async fn serve(front: Arc<Front>, visitor: Visitor, slot: Arc<Slot>, 
         Err(refusal) => return refuse(stream, refusal).await,
     };
     let read = tokio::time::timeout(front.patience.handshake, read_opening(stream)).await;
+    if front.refuse_own(&visitor, &authority.to_string()).is_err() {
+        return;
+    }
     match read.unwrap_or_else(|_| Err("nothing that names a server came in time".to_owned())) {
         Ok((Opening::Http, io)) => serve_http(gate, origin, address.port(), io).await,
         Ok((Opening::Named(name), io)) => run(gate, origin, Authority::new(name, authority.port), io).await,
