@@ -10,4 +10,4 @@ mod standalone;
 
 pub use bench::{Bench, Finished, Started, finish, program, through, without};
 pub use origin::{Arrived, Origin};
-pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, two_agents};
+pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};

@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::{Bench, Finished, Started, finish};
+use crate::bench::enterable;
+use crate::{Bench, Finished, Started, finish, program};
 
 /// What alice shows.
 pub const ALICE: &str = "alice:alice-token-0123456789";
@@ -174,6 +175,14 @@ impl Proxy {
         self.signal(Signal::SIGTERM);
         self.end()
     }
+}
+
+/// A command in a network whose connections are redirected to the bench's proxy; see `src/bin/redirected.rs`.
+#[must_use]
+pub fn redirected(bench: &Bench, command: &[&str]) -> Command {
+    let mut wrapped = bench.tollgate_as(&enterable("redirected"));
+    wrapped.arg(program()).arg(bench.path("tollgate.yaml")).args(command);
+    wrapped
 }
 
 /// Sends a request and reads until the head of its reply has come.

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, header};
@@ -44,7 +45,13 @@ pub(super) async fn serve(front: Arc<Front>, visitor: Visitor, slot: Arc<Slot>, 
         return;
     }
     match read.unwrap_or_else(|_| Err("nothing that names a server came in time".to_owned())) {
-        Ok((Opening::Http, io)) => serve_http(gate, origin, address.port(), io).await,
+        Ok((Opening::Http, io)) => {
+            if !serve_http(gate, &origin, address.port(), io).await {
+                let why = "no request came, or none that could be read";
+                let refusal = Refusal::connection(Code::InvalidRequest, why, Asked::default());
+                front.refuse(&visitor, &origin.agent, &authority.to_string(), refusal);
+            }
+        }
         Ok((Opening::Named(name), io)) => run(gate, origin, Authority::new(name, authority.port), io).await,
         Ok((Opening::Nameless, io)) => run(gate, origin, authority, io).await,
         Err(why) => {
@@ -150,18 +157,22 @@ where
     }
 }
 
-async fn serve_http<S>(gate: Arc<Gate>, origin: Arc<Origin>, port: u16, io: S)
+/// Serves requests in clear; false when not even one came.
+async fn serve_http<S>(gate: Arc<Gate>, origin: &Arc<Origin>, port: u16, io: S) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
-        let (gate, origin) = (Arc::clone(&gate), Arc::clone(&origin));
+        asked.store(true, Ordering::Relaxed);
+        let (gate, origin) = (Arc::clone(&gate), Arc::clone(origin));
         async move { Ok::<_, Infallible>(answer(gate, origin, port, request).await) }
     });
     let served = tunnel::http1().serve_connection(TokioIo::new(io), service);
     if let Err(error) = gate.capacity.serve(served, |c| c.graceful_shutdown()).await {
         tracing::debug!(connection = origin.connection, %error, "redirected connection ended");
     }
+    asked.into_inner()
 }
 
 /// One request that came in clear: its `Host` is where it goes, at the port that the connection was made to.
