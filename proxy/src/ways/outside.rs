@@ -9,6 +9,7 @@ use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, header};
@@ -46,7 +47,7 @@ pub(super) async fn serve(front: Arc<Front>, visitor: Visitor, slot: Arc<Slot>, 
     }
     match read.unwrap_or_else(|_| Err("nothing that names a server came in time".to_owned())) {
         Ok((Opening::Http, io)) => {
-            if !serve_http(gate, &origin, address.port(), io).await {
+            if !serve_http(gate, &origin, address.port(), front.patience.header, io).await {
                 let why = "no request came, or none that could be read";
                 let refusal = Refusal::connection(Code::InvalidRequest, why, Asked::default());
                 front.refuse(&visitor, &origin.agent, &authority.to_string(), refusal);
@@ -158,7 +159,7 @@ where
 }
 
 /// Serves requests in clear; false when not even one came.
-async fn serve_http<S>(gate: Arc<Gate>, origin: &Arc<Origin>, port: u16, io: S) -> bool
+async fn serve_http<S>(gate: Arc<Gate>, origin: &Arc<Origin>, port: u16, patience: Duration, io: S) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -168,7 +169,8 @@ where
         let (gate, origin) = (Arc::clone(&gate), Arc::clone(origin));
         async move { Ok::<_, Infallible>(answer(gate, origin, port, request).await) }
     });
-    let served = tunnel::http1().serve_connection(TokioIo::new(io), service);
+    let mut http1 = tunnel::http1();
+    let served = http1.header_read_timeout(patience).serve_connection(TokioIo::new(io), service);
     if let Err(error) = gate.capacity.serve(served, |c| c.graceful_shutdown()).await {
         tracing::debug!(connection = origin.connection, %error, "redirected connection ended");
     }
