@@ -96,7 +96,7 @@ fn scrub(c: &mut Criterion) {
 
 fn journal(c: &mut Criterion) {
     let verdict = Verdict { decision: "allowed", policy: "api", rule: "GET /v1/**", error: "", reason: "" };
-    let caller = Program { binary: "/usr/bin/curl", pid: 42, binary_sha256: "0123456789abcdef" };
+    let caller = Program { binary: "/usr/bin/curl", pid: 42, binary_sha256: "0123456789abcdef", ..Program::default() };
     let event = Event::Request {
         connection: 7,
         request: 11,

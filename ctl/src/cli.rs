@@ -26,7 +26,9 @@ struct Cli {
 enum Command {
     /// Run COMMAND in a sandbox whose only way out is the gate
     Run(Box<RunArguments>),
-    /// Show the sandboxes that run, what is in force and what is not
+    /// Run the gate alone, in front of agents that run elsewhere
+    Proxy(Box<commands::ProxyArguments>),
+    /// Show the sandboxes and proxies that run, what is in force and what is not
     Status(StatusArguments),
     /// Ask a policy what it says, without running anything
     Policy {
@@ -92,7 +94,7 @@ struct RunArguments {
 
 #[derive(Debug, Args)]
 struct StatusArguments {
-    /// One sandbox; all that run if absent
+    /// One sandbox or proxy; all that run if absent
     name: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
@@ -128,7 +130,7 @@ impl From<FeatureArgument> for Feature {
     }
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 usage, 3 policy, 4 isolation unavailable, 5 credential, \
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 usage, 3 policy or configuration, 4 isolation unavailable, 5 credential, \
 6 state folder or journal, 126 COMMAND cannot be run, 127 COMMAND not found. `run` otherwise ends with the exit code of \
 COMMAND, or with 128+n if signal n ended it.";
 
@@ -139,6 +141,7 @@ pub fn main() -> ExitCode {
     start_tracing();
     let done = match cli.command {
         Command::Run(arguments) => arguments.order().and_then(|(order, quiet)| commands::run(order, quiet)),
+        Command::Proxy(arguments) => commands::proxy(*arguments),
         Command::Status(arguments) => commands::status(arguments.name.as_deref(), arguments.output),
         Command::Policy { command } => commands::policy(command),
         Command::Audit { command: AuditCommand::Verify { journal, key } } => {

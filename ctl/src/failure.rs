@@ -16,7 +16,7 @@ pub enum Kind {
     Other,
     /// 2: the command line.
     Usage,
-    /// 3: the policy.
+    /// 3: the policy, or the configuration of a stand-alone proxy.
     Policy,
     /// 4: this machine cannot isolate.
     Isolation,

@@ -15,12 +15,12 @@ use crate::failure::{Failure, Kind};
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);
 
-/// One sandbox's folder.
+/// The folder of one sandbox, or of one stand-alone proxy.
 #[derive(Debug, Clone)]
 pub struct SandboxFolder {
-    /// `sandboxes/NAME`.
+    /// `sandboxes/NAME` or `proxies/NAME`.
     pub path: PathBuf,
-    /// The sandbox's name, an RFC 1123 label.
+    /// Its name, an RFC 1123 label.
     pub name: String,
 }
 
@@ -61,8 +61,17 @@ impl Home {
 
     /// Makes the folder of a sandbox, or takes the one that is there.
     pub fn sandbox(&self, name: &str) -> Result<SandboxFolder, Failure> {
+        self.folder(SANDBOXES, name)
+    }
+
+    /// Makes the folder of a stand-alone proxy, or takes the one that is there.
+    pub fn proxy(&self, name: &str) -> Result<SandboxFolder, Failure> {
+        self.folder(PROXIES, name)
+    }
+
+    fn folder(&self, kind: &str, name: &str) -> Result<SandboxFolder, Failure> {
         check_name(name)?;
-        let path = self.0.join("sandboxes").join(name);
+        let path = self.0.join(kind).join(name);
         for folder in [path.clone(), path.join("ca"), path.join("journal")] {
             DirBuilder::new()
                 .recursive(true)
@@ -75,7 +84,16 @@ impl Home {
 
     /// The folders of all sandboxes that were ever started here, by name.
     pub fn sandboxes(&self) -> Vec<SandboxFolder> {
-        let entries = std::fs::read_dir(self.0.join("sandboxes")).into_iter().flatten().flatten();
+        self.folders(SANDBOXES)
+    }
+
+    /// The folders of all stand-alone proxies that were ever started here, by name.
+    pub fn proxies(&self) -> Vec<SandboxFolder> {
+        self.folders(PROXIES)
+    }
+
+    fn folders(&self, kind: &str) -> Vec<SandboxFolder> {
+        let entries = std::fs::read_dir(self.0.join(kind)).into_iter().flatten().flatten();
         let mut found: Vec<_> = entries
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
@@ -200,6 +218,8 @@ fn state(message: impl Into<String>) -> Failure {
     Failure::new(Kind::State, message)
 }
 
+const SANDBOXES: &str = "sandboxes";
+const PROXIES: &str = "proxies";
 const FORBIDDEN: &[&str] = &["/", "/tmp", "/var/tmp", "/dev/shm"];
 const PRIVATE_FOLDER: u32 = 0o700;
 

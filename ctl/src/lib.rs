@@ -12,5 +12,7 @@ mod home;
 mod operator;
 mod output;
 mod session;
+mod standalone;
+mod watch;
 
 pub use cli::main;

@@ -34,13 +34,32 @@ impl Rules {
     /// The first generation.
     #[must_use]
     pub fn new(policy: Policy, vault: Arc<Vault>) -> Self {
-        Self { current: ArcSwap::from_pointee(generation(1, policy, vault, 1)), changes: watch::Sender::new(()) }
+        Self::beginning_with(generation(1, policy, vault, 1))
+    }
+
+    /// Rules that take the place of others and count on from them.
+    #[must_use]
+    pub fn after(previous: &Self, policy: Policy, vault: Arc<Vault>) -> Self {
+        let before = previous.current();
+        Self::beginning_with(generation(before.number + 1, policy, vault, before.vault_number + 1))
+    }
+
+    fn beginning_with(first: Generation) -> Self {
+        Self { current: ArcSwap::from_pointee(first), changes: watch::Sender::new(()) }
     }
 
     /// What is in force now.
     #[must_use]
     pub fn current(&self) -> Arc<Generation> {
         self.current.load_full()
+    }
+
+    /// Puts another policy and other secrets in force, together.
+    pub fn replace(&self, policy: Policy, vault: Arc<Vault>) -> Arc<Generation> {
+        let current = self.current();
+        let next = Arc::new(generation(current.number + 1, policy, vault, current.vault_number + 1));
+        self.put_in_force(&next);
+        next
     }
 
     /// Puts another policy in force, with the secrets as they are, and says what is in force now; nothing where the policy
@@ -52,9 +71,13 @@ impl Rules {
             return None;
         }
         let next = Arc::new(next);
-        self.current.store(Arc::clone(&next));
-        self.changes.send_replace(());
+        self.put_in_force(&next);
         Some(next)
+    }
+
+    fn put_in_force(&self, next: &Arc<Generation>) {
+        self.current.store(Arc::clone(next));
+        self.changes.send_replace(());
     }
 
     /// Told of every change.

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod capacity;
 mod exchange;
 mod generation;
 mod identity;
@@ -28,21 +29,23 @@ mod upstream;
 mod ways;
 mod websocket;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Once, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tollgate_model::{Caller, Unidentified};
 
+pub use capacity::{Capacity, DEFAULT_CONNECTIONS};
 pub use generation::{Generation, Rules};
 pub use identity::Identifier;
 pub use journal::{Journal, JournalError};
 pub use limits::{LimitError, LimitSetting, Limits};
 pub use refusal::{Asked, Code, Problem, Refusal, RuleMissing};
-pub use tls::{CaError, CertificateAuthority, TrustError, upstream_config};
-pub use upstream::{Dialer, Pin, PinError, Pool, Resolver};
-pub use ways::Sockets;
+pub use tls::{
+    CaError, CertificateAuthority, ListenerTlsError, Root, RootError, TrustError, listener_config, upstream_config,
+};
+pub use upstream::{Dialer, Outgoing, Pin, PinError, Pool, Resolver};
+pub use ways::{Agent, Door, Front, Patience, Roster, Sockets, Token};
 
 use live::Live;
 use ways::Names;
@@ -58,10 +61,9 @@ pub struct Gate {
     limits: Limits,
     live: Arc<Live>,
     names: Names,
-    connections: Arc<Semaphore>,
+    capacity: Arc<Capacity>,
     lookups: Semaphore,
-    connection_numbers: AtomicU64,
-    request_numbers: AtomicU64,
+    tended: Once,
 }
 
 /// What a gate is made of.
@@ -79,6 +81,8 @@ pub struct Setup {
     pub identifier: Option<Arc<Identifier>>,
     /// How much, how many, how long.
     pub limits: Limits,
+    /// The connections of this process.
+    pub capacity: Arc<Capacity>,
 }
 
 /// Callers that are looked up at a time; each lookup may read a whole executable.
@@ -94,20 +98,19 @@ impl Gate {
     /// Puts a gate together. Nothing is served before [`Gate::serve`].
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Self> {
-        let Setup { rules, journal, authority, pool, identifier, limits } = setup;
+        let Setup { rules, journal, authority, pool, identifier, limits, capacity } = setup;
         Arc::new(Self {
             rules,
             journal,
             authority,
             pool,
             identifier,
-            names: Names::default(),
-            connections: Arc::new(Semaphore::new(usize::try_from(limits.connections).unwrap_or(usize::MAX >> 3))),
             limits,
             live: Arc::default(),
+            names: Names::default(),
+            capacity,
             lookups: Semaphore::new(MAX_LOOKUPS),
-            connection_numbers: AtomicU64::new(1),
-            request_numbers: AtomicU64::new(1),
+            tended: Once::new(),
         })
     }
 
@@ -116,9 +119,17 @@ impl Gate {
     /// # Errors
     /// When a socket cannot be registered with the runtime.
     pub fn serve(self: &Arc<Self>, sockets: Sockets) -> std::io::Result<()> {
-        tokio::spawn(rejudge(Arc::downgrade(self), self.rules.changes()));
-        tokio::spawn(sweep(Arc::downgrade(self)));
+        self.tend();
         ways::serve(self, sockets)
+    }
+
+    /// Follows the rules on the current runtime: what is open is judged anew with each change. The first connection calls it
+    /// at the latest; only the first call does something.
+    pub(crate) fn tend(self: &Arc<Self>) {
+        self.tended.call_once(|| {
+            tokio::spawn(rejudge(Arc::downgrade(self), self.rules.changes()));
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        });
     }
 
     /// The bounds that it keeps.
@@ -138,18 +149,17 @@ impl Gate {
     pub async fn drain(&self) {
         // What is still in a listener's backlog is accepted meanwhile.
         tokio::time::sleep(DRAIN_SETTLE).await;
-        let all = self.connections.acquire_many(self.limits.connections);
-        if tokio::time::timeout(DRAIN_PATIENCE, all).await.is_err() {
+        if !self.capacity.ended_within(DRAIN_PATIENCE).await {
             tracing::warn!("connections were still open when the session ended");
         }
     }
 
     fn next_connection(&self) -> u64 {
-        self.connection_numbers.fetch_add(1, Ordering::Relaxed)
+        self.capacity.next_connection()
     }
 
     fn next_request(&self) -> u64 {
-        self.request_numbers.fetch_add(1, Ordering::Relaxed)
+        self.capacity.next_request()
     }
 
     /// The caller behind a connection; looked up off the runtime's threads, since it reads files.

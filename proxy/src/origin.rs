@@ -1,10 +1,12 @@
 //! One connection: how it came in, whose it is, and how it was judged.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tollgate_audit::digest::hex;
 use tollgate_audit::{Event, Verdict};
-use tollgate_model::{Authority, Caller, ConnectAsk};
+use tollgate_model::{Authority, Caller, ConnectAsk, Unidentified};
 use tollgate_policy::{Circumstances, ConnectPermit, Denial};
 
 use crate::refusal::{Asked, Code, Refusal};
@@ -17,6 +19,8 @@ pub(crate) struct Origin {
     pub(crate) via: &'static str,
     pub(crate) caller: Caller,
     sha256: String,
+    pub(crate) agent: Arc<str>,
+    client: String,
 }
 
 impl Origin {
@@ -25,23 +29,35 @@ impl Origin {
             Caller::Known { program, .. } => hex(&program.sha256),
             Caller::Unknown(_) => String::new(),
         };
-        Self { connection, via, caller, sha256 }
+        Self { connection, via, caller, sha256, agent: "".into(), client: String::new() }
+    }
+
+    /// A connection from outside any sandbox, of an agent that said who it is.
+    pub(crate) fn of_agent(connection: u64, via: &'static str, agent: &Arc<str>, client: SocketAddr) -> Self {
+        let caller = Caller::Unknown(Unidentified::Outside);
+        Self { agent: Arc::clone(agent), client: client.to_string(), ..Self::new(connection, via, caller) }
+    }
+
+    /// The circumstances that entries with `when:` ask for; user and sensitivity are not known and so never hold.
+    pub(crate) fn circumstances(&self) -> Circumstances<'_> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+        let now = since.and_then(|since| i64::try_from(since.as_secs()).ok());
+        let agent = Some(&*self.agent).filter(|agent| !agent.is_empty());
+        Circumstances { now, agent, ..Circumstances::default() }
     }
 
     /// The caller as the journal shows it.
     pub(crate) fn program(&self) -> tollgate_audit::Program<'_> {
+        let (agent, client) = (&*self.agent, &*self.client);
         match &self.caller {
             Caller::Known { pid, program, .. } => {
-                tollgate_audit::Program { binary: &program.path, pid: *pid, binary_sha256: &self.sha256 }
+                let (binary, binary_sha256) = (&*program.path, &*self.sha256);
+                tollgate_audit::Program { binary, pid: *pid, binary_sha256, agent, client }
             }
-            Caller::Unknown(why) => tollgate_audit::Program { binary: unknown(*why), pid: 0, binary_sha256: "" },
+            Caller::Unknown(why) => {
+                tollgate_audit::Program { binary: unknown(*why), pid: 0, binary_sha256: "", agent, client }
+            }
         }
-    }
-
-    /// What entries with `when:` ask for; agent, user and sensitivity are not known yet and so never hold.
-    pub(crate) fn circumstances(&self) -> Circumstances<'static> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-        Circumstances { now: since.and_then(|since| i64::try_from(since.as_secs()).ok()), ..Circumstances::default() }
     }
 
     /// What a refusal says about a connection to `authority`.
@@ -55,8 +71,7 @@ impl Origin {
     }
 }
 
-fn unknown(why: tollgate_model::Unidentified) -> &'static str {
-    use tollgate_model::Unidentified;
+fn unknown(why: Unidentified) -> &'static str {
     match why {
         Unidentified::Outside => "unknown: outside any sandbox",
         Unidentified::Gone => "unknown: no process holds the socket",

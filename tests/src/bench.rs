@@ -92,7 +92,13 @@ impl Bench {
     /// `tollgate` with the bench's home and working directory and nothing else in its environment.
     #[must_use]
     pub fn tollgate(&self) -> Command {
-        let mut command = Command::new(program());
+        self.tollgate_as(program())
+    }
+
+    /// The same with another program.
+    #[must_use]
+    pub fn tollgate_as(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
@@ -264,7 +270,7 @@ pub fn through(wrapper: &[&str], command: &Command) -> Command {
 }
 
 /// A copy of a built program below a folder that every user may enter, made once for each build.
-fn enterable(name: &str) -> PathBuf {
+pub(crate) fn enterable(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let built = test.ancestors().nth(2).expect("target/PROFILE/deps").join(name);
     let metadata = std::fs::metadata(&built)

@@ -7,6 +7,8 @@
 mod bench;
 pub mod loopback;
 mod origin;
+mod standalone;
 
 pub use bench::{Bench, Finished, Started, finish, program, through, without};
 pub use origin::{Arrived, Origin};
+pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};

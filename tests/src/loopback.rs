@@ -21,8 +21,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tollgate_audit::SigningKey;
 use tollgate_proxy::{
-    CertificateAuthority, Dialer, Gate, Journal, LimitSetting, Limits, Pin, Pool, Resolver, Rules, Setup, Sockets,
-    upstream_config,
+    Capacity, CertificateAuthority, Dialer, Gate, Journal, LimitSetting, Limits, Pin, Pool, Resolver, Rules, Setup,
+    Sockets, upstream_config,
 };
 use tollgate_secrets::{Secret, SecretName, Vault};
 
@@ -209,6 +209,7 @@ impl Plan {
             authority,
             pool,
             identifier: None,
+            capacity: Capacity::new(limits.connections),
             limits,
         });
         let explicit = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");

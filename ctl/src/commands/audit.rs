@@ -55,11 +55,20 @@ fn journals(argument: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
         Some(path) if path.contains('/') || path.ends_with(".jsonl") => Ok(vec![PathBuf::from(path)]),
         Some(name) => {
             check_name(name)?;
-            let found = Home::open()?.sandboxes().into_iter().find(|folder| folder.name == name);
-            found.as_ref().map(files).ok_or_else(|| other(format!("there is no sandbox {name}")))
+            let found: Vec<_> = folders()?.into_iter().filter(|folder| folder.name == name).collect();
+            match found.is_empty() {
+                true => Err(other(format!("there is no sandbox or proxy {name}"))),
+                false => Ok(found.iter().flat_map(files).collect()),
+            }
         }
-        None => Ok(Home::open()?.sandboxes().iter().flat_map(files).collect()),
+        None => Ok(folders()?.iter().flat_map(files).collect()),
     }
+}
+
+/// Everything that keeps a journal.
+fn folders() -> Result<Vec<SandboxFolder>, Failure> {
+    let home = Home::open()?;
+    Ok(home.sandboxes().into_iter().chain(home.proxies()).collect())
 }
 
 fn files(folder: &SandboxFolder) -> Vec<PathBuf> {

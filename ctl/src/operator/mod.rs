@@ -18,6 +18,9 @@ pub use client::{ClientError, fetch};
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
 
+/// Where every operator API says how it stands.
+pub const STATUS: &str = "/v1/status";
+
 /// Serves until it is dropped.
 pub struct Server(tokio::task::JoinHandle<()>);
 
@@ -28,8 +31,14 @@ struct Shared {
 }
 
 impl Server {
-    /// Listens on the sandbox's socket, mode 0600, in a folder of mode 0700.
+    /// Answers for a sandbox.
     pub fn start(folder: &SandboxFolder, status: Status, rules: Arc<Rules>) -> Result<Self, Failure> {
+        let shared = Shared { status: Arc::new(status), rules };
+        Self::listen(folder, Router::new().route(STATUS, get(show_status)).with_state(shared))
+    }
+
+    /// Listens on the socket in a state folder, mode 0600, in a folder of mode 0700.
+    pub fn listen(folder: &SandboxFolder, router: Router) -> Result<Self, Failure> {
         let path = folder.socket();
         let failed = |e: std::io::Error| {
             Failure::new(Kind::State, format!("the control socket {} cannot be made: {e}", path.display()))
@@ -40,8 +49,6 @@ impl Server {
         }
         let listener = UnixListener::bind(&path).map_err(failed)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
-        let shared = Shared { status: Arc::new(status), rules };
-        let router = Router::new().route("/v1/status", get(show_status)).with_state(shared);
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(OwnersOnly(listener), router).await {
                 tracing::error!(%error, "the control socket is closed");

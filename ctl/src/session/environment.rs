@@ -62,15 +62,25 @@ pub fn build(vault: &Vault, extra: &Extra, proxy: &str, ca: &Path, bundle: &Path
         passes(&name).then_some((name, value))
     }));
     variables.extend(extra.iter().cloned());
+    variables.insert("TOLLGATE_SANDBOX".to_owned(), "1".to_owned());
+    variables.extend(through_gate(vault, Some(proxy), ca, bundle));
+    variables.into_iter().collect()
+}
+
+/// The variables that lead programs through a gate: its address where they have to know it, what to trust, and a
+/// placeholder for every secret.
+pub fn through_gate(vault: &Vault, proxy: Option<&str>, ca: &Path, bundle: &Path) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
     let mut set = |names: &[&str], value: &str| {
         variables.extend(names.iter().map(|name| ((*name).to_owned(), value.to_owned())));
     };
-    set(PROXY, proxy);
-    set(&["NO_PROXY", "no_proxy"], NO_PROXY);
-    set(&["NODE_USE_ENV_PROXY"], "1");
+    if let Some(proxy) = proxy {
+        set(PROXY, proxy);
+        set(&["NO_PROXY", "no_proxy"], NO_PROXY);
+        set(&["NODE_USE_ENV_PROXY"], "1");
+    }
     set(CA_ALONE, &ca.display().to_string());
     set(CA_BUNDLE, &bundle.display().to_string());
-    set(&["TOLLGATE_SANDBOX"], "1");
     variables.extend(vault.secrets().iter().map(|s| (s.name().to_string(), s.placeholder().to_owned())));
-    variables.into_iter().collect()
+    variables
 }

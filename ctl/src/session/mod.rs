@@ -3,11 +3,11 @@
 //! Everything that can be wrong is found before the agent exists: policy, secrets, files, journal, isolation. Only then
 //! the supervisor starts COMMAND. Nothing here is asynchronous until the proxy serves.
 
-mod environment;
+pub mod environment;
 mod grants;
 mod policy_file;
 mod source;
-mod trust;
+pub mod trust;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tollgate_audit::Event;
 use tollgate_proxy::{
-    CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool, Resolver,
-    Rules, Setup, Sockets, upstream_config,
+    Capacity, CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool,
+    Resolver, Rules, Setup, Sockets, upstream_config,
 };
 use tollgate_secrets::{PLACEHOLDER_RANDOM_BYTES, Secret, Vault, shape};
 use tollgate_supervisor::{Confined, LaunchError, Outcome, Signaller};
@@ -26,12 +26,13 @@ use tollgate_wire::status::Status;
 
 pub use environment::Extra as ExtraEnvironment;
 pub use grants::Extra as ExtraFiles;
+pub use policy_file::PolicyFile;
 pub use source::{SecretArgument, Source};
 
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, random};
 use crate::operator;
-use policy_file::{Fence, Follower, Following, PolicyFile};
+use policy_file::{Fence, Follower, Following};
 
 /// What to run and how: the command line, read.
 #[derive(Debug, Clone, Default)]
@@ -119,6 +120,7 @@ impl Session {
             authority,
             pool: Pool::new(Dialer::new(Resolver::new(&order.pins, &limits), tls, &limits), &limits),
             identifier: Some(Arc::new(identifier)),
+            capacity: Capacity::new(limits.connections),
             limits,
         };
         let status = status(&name, &order, &rules, &confined.controls, journal.path());
@@ -293,7 +295,7 @@ fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journa
 
 /// Every connection takes three descriptors; the usual soft limit of 1024 is meant for programs that select(2). The agent
 /// has been started with the limit as it was.
-fn raise_file_limit() {
+pub fn raise_file_limit() {
     let raised =
         getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
@@ -307,7 +309,7 @@ fn draw_name() -> Result<String, Failure> {
     Ok(format!("run-{:08x}", u32::from_be_bytes(bytes)))
 }
 
-fn journal_failure(error: JournalError) -> Failure {
+pub fn journal_failure(error: JournalError) -> Failure {
     Failure::new(Kind::State, error.to_string())
 }
 

@@ -4,17 +4,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::fstat;
-use notify::{RecursiveMode, Watcher};
-use tokio::sync::Notify;
 use tollgate_audit::Event;
 use tollgate_policy::Policy;
 use tollgate_proxy::{Journal, Rules};
 
 use crate::failure::{Failure, Kind};
+use crate::watch::Watch;
 
 /// A policy file on the host.
 #[derive(Debug, Clone)]
@@ -26,12 +24,6 @@ pub struct PolicyFile {
 
 /// Larger documents are refused before they are read.
 const MAX_POLICY_BYTES: u64 = 1 << 20;
-
-/// Editors write in several steps; a burst of events is one edit, over when nothing came for this long.
-const SETTLE: Duration = Duration::from_millis(20);
-
-/// A file that never comes to rest is read all the same.
-const MAX_BURST: u32 = 50;
 
 impl PolicyFile {
     /// Finds the file.
@@ -69,10 +61,7 @@ impl PolicyFile {
 }
 
 /// Keeps the rules in step with the file, until it is dropped.
-pub struct Follower {
-    _watcher: notify::RecommendedWatcher,
-    task: tokio::task::JoinHandle<()>,
-}
+pub struct Follower(tokio::task::JoinHandle<()>);
 
 /// What following a file needs.
 pub struct Following {
@@ -86,50 +75,24 @@ pub struct Following {
 }
 
 impl Follower {
-    /// Watches the file's folder: editors replace files, and a watched file that is replaced is seen no more.
+    /// Watches the file and reads it again when it has changed.
     pub fn start(following: Following) -> Result<Self, Failure> {
-        let changed = Arc::new(Notify::new());
-        let path = following.file.path.clone();
-        let unwatched = |e: notify::Error| {
-            Failure::new(Kind::State, format!("changes of {} cannot be watched: {e}", path.display()))
-        };
-        let notify = Arc::clone(&changed);
-        let watched = path.clone();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error may hide a change, so it counts as one.
-            if event.is_ok_and(|event| event.kind.is_access() || !event.paths.contains(&watched)) {
-                return;
-            }
-            notify.notify_one();
-        })
-        .map_err(unwatched)?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        watcher.watch(folder, RecursiveMode::NonRecursive).map_err(unwatched)?;
+        let watch = Watch::start(std::slice::from_ref(&following.file.path))?;
         // An edit between the first reading and this moment was seen by nobody.
-        changed.notify_one();
-        let task = tokio::spawn(async move {
+        watch.touch();
+        Ok(Self(tokio::spawn(async move {
             let mut following = following;
             loop {
-                changed.notified().await;
-                settle(&changed).await;
+                watch.changed().await;
                 following.reload();
             }
-        });
-        Ok(Self { _watcher: watcher, task })
+        })))
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn settle(changed: &Notify) {
-    for _ in 0..MAX_BURST {
-        if tokio::time::timeout(SETTLE, changed.notified()).await.is_err() {
-            return;
-        }
+        self.0.abort();
     }
 }
 
@@ -165,7 +128,7 @@ impl Following {
     }
 
     fn record(&self, generation: u64, outcome: &str, policy_sha256: &str, detail: &str) {
-        let event = Event::Policy { generation, outcome, policy_sha256, detail };
+        let event = Event::Policy { agent: "", generation, outcome, policy_sha256, detail };
         if let Err(error) = self.journal.record(&event) {
             eprintln!("tollgate: {error}");
         }

@@ -20,12 +20,17 @@ const RESOLV_CONF: &str = "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n"
 
 /// Writes the files into the sandbox's folder; the supervisor lays them over the agent's view.
 pub fn write(folder: &SandboxFolder, authority: &CertificateAuthority) -> Result<(), Failure> {
+    write_authority(folder, authority)?;
+    put(&folder.path.join("ca/resolv.conf"), RESOLV_CONF)
+}
+
+/// Writes the authority alone, and the bundle with it.
+pub fn write_authority(folder: &SandboxFolder, authority: &CertificateAuthority) -> Result<(), Failure> {
     let own = authority.certificate_pem();
     let system = SYSTEM_BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
     let ca = folder.path.join("ca");
     put(&ca.join("ca.pem"), &own)?;
-    put(&ca.join("ca-bundle.pem"), &format!("{}\n{own}", system.trim_end()))?;
-    put(&ca.join("resolv.conf"), RESOLV_CONF)
+    put(&ca.join("ca-bundle.pem"), &format!("{}\n{own}", system.trim_end()))
 }
 
 fn put(path: &Path, text: &str) -> Result<(), Failure> {

@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod cell;
+pub mod proxy_status;
 pub mod status;

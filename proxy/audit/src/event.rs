@@ -23,6 +23,9 @@ pub enum Event<'a> {
     },
     /// A policy came into force or was refused.
     Policy {
+        /// Whose, where several agents share a proxy.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        agent: &'a str,
         /// The generation now in force.
         generation: u64,
         /// `in-force` or `refused`.
@@ -141,6 +144,12 @@ pub struct Program<'a> {
     pub pid: u32,
     /// SHA-256 of the running executable; empty when unknown.
     pub binary_sha256: &'a str,
+    /// Name of the agent, where several share a proxy.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub agent: &'a str,
+    /// `address:port` of a client that is outside any sandbox.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub client: &'a str,
 }
 
 /// A judgement.

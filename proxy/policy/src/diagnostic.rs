@@ -103,7 +103,7 @@ impl Diagnostics {
 
     /// The same in the order of the text; what stands at one place keeps its order.
     #[must_use]
-    pub(crate) fn sorted(mut self) -> Self {
+    pub fn sorted(mut self) -> Self {
         self.0.sort_by_key(|d| (d.line, d.column));
         self
     }

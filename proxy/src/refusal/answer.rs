@@ -1,7 +1,7 @@
 //! Refusals in the words of the protocol that was refused.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -37,6 +37,11 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if problem.layer == "l4" {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if problem.error == Code::ProxyAuthenticationRequired {
+            // RFC 9110, section 11.7.1: each scheme that would do.
+            headers.append(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"tollgate\", charset=\"UTF-8\""));
+            headers.append(PROXY_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tollgate\""));
         }
         if let Ok(policy) = HeaderValue::from_str(&problem.policy)
             && !problem.policy.is_empty()

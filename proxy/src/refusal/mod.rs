@@ -114,6 +114,14 @@ pub enum Code {
     ReplyNotReadable,
     /// The journal cannot be written.
     JournalUnavailable,
+    /// The client shows no credentials for the proxy, or wrong ones.
+    ProxyAuthenticationRequired,
+    /// The client's address is no agent's.
+    UnknownAgent,
+    /// The agent holds as many connections as it may.
+    TooManyConnections,
+    /// The request would come back to the proxy that sends it.
+    ProxyLoop,
 }
 
 impl Code {
@@ -139,6 +147,10 @@ impl Code {
             Self::UpstreamBroken => "upstream_broken",
             Self::ReplyNotReadable => "reply_not_readable",
             Self::JournalUnavailable => "journal_unavailable",
+            Self::ProxyAuthenticationRequired => "proxy_authentication_required",
+            Self::UnknownAgent => "unknown_agent",
+            Self::TooManyConnections => "too_many_connections",
+            Self::ProxyLoop => "proxy_loop",
         }
     }
 
@@ -149,7 +161,10 @@ impl Code {
             | Self::CredentialEndpointMismatch
             | Self::InvalidCredentialPlaceholder
             | Self::CredentialCleartext
-            | Self::UnsupportedL7Protocol => StatusCode::FORBIDDEN,
+            | Self::UnsupportedL7Protocol
+            | Self::UnknownAgent => StatusCode::FORBIDDEN,
+            Self::ProxyAuthenticationRequired => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            Self::ProxyLoop => StatusCode::LOOP_DETECTED,
             Self::InvalidRequestTarget | Self::InvalidRequest | Self::InvalidWebsocketHandshake => {
                 StatusCode::BAD_REQUEST
             }
@@ -159,7 +174,7 @@ impl Code {
                 StatusCode::BAD_GATEWAY
             }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::JournalUnavailable | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::JournalUnavailable | Self::TooManyConnections | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -174,6 +189,15 @@ impl Code {
             }
             Self::JournalUnavailable => {
                 vec!["Tell the operator: the gate cannot write its journal and lets nothing through."]
+            }
+            Self::ProxyAuthenticationRequired => {
+                vec!["Put the agent's name and token into the proxy URL: http://AGENT:TOKEN@HOST:PORT."]
+            }
+            Self::UnknownAgent => vec!["Ask the operator to add this address to the `sources` of an agent."],
+            Self::ProxyLoop => {
+                vec![
+                    "Tell the operator: except the proxy's own user from the redirect, or remove the pin to the proxy.",
+                ]
             }
             _ => Vec::new(),
         }

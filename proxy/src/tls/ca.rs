@@ -1,11 +1,12 @@
-//! The sandbox's own certificate authority. Its key lives in this process's memory and dies with it.
+//! The gate's certificate authority. A sandbox's own lives in this process's memory and dies with it; `root` has those
+//! that are kept in files.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use quick_cache::sync::Cache;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
 use rustls::ServerConfig;
@@ -18,7 +19,10 @@ use crate::upstream::{HTTP_1, HTTP_2};
 
 /// Mints one leaf per name and keeps it for the next handshakes.
 pub struct CertificateAuthority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    issuer: Issuer<'static, KeyPair>,
+    /// The signing certificate first, then what leads from it to a root.
+    chain: Vec<CertificateDer<'static>>,
+    pem: String,
     /// All leaves share one key pair: it never leaves this process either, and drawing one costs more than signing.
     leaf_key: KeyPair,
     leaves: Cache<Host, Leaf>,
@@ -36,6 +40,9 @@ pub enum CaError {
     /// The thread that was to make it is gone: the process is ending.
     #[error("a certificate could not be made: its thread has ended")]
     Ended,
+    /// The authority that was given.
+    #[error(transparent)]
+    Root(#[from] super::RootError),
 }
 
 #[derive(Clone)]
@@ -65,23 +72,25 @@ impl CertificateAuthority {
     /// # Errors
     /// [`CaError`] when the cryptographic library fails.
     pub fn new(name: &str, limits: &Limits) -> Result<Arc<Self>, CaError> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, format!("Tollgate sandbox {name}"));
-        params.distinguished_name.push(DnType::OrganizationName, "Tollgate");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        (params.not_before, params.not_after) = lifetime(CA_LIFE);
-        Ok(Arc::new(Self {
-            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
-            leaf_key: KeyPair::generate()?,
-            leaves: Cache::new(usize::try_from(limits.leaves).unwrap_or(usize::MAX)),
-        }))
+        let (certificate, issuer) = self_signed(&format!("Tollgate sandbox {name}"), CA_LIFE)?;
+        Self::signing(issuer, vec![certificate.der().clone()], certificate.pem(), limits).map(Arc::new)
+    }
+
+    /// An authority that signs with `issuer`.
+    pub(super) fn signing(
+        issuer: Issuer<'static, KeyPair>,
+        chain: Vec<CertificateDer<'static>>,
+        pem: String,
+        limits: &Limits,
+    ) -> Result<Self, CaError> {
+        let leaves = Cache::new(usize::try_from(limits.leaves).unwrap_or(usize::MAX));
+        Ok(Self { issuer, chain, pem, leaf_key: KeyPair::generate()?, leaves })
     }
 
     /// The root certificate, for the agent to trust. The key has no accessor.
     #[must_use]
     pub fn certificate_pem(&self) -> String {
-        self.issuer.pem()
+        self.pem.clone()
     }
 
     /// The TLS settings for a name or address. Who asks first has it minted, off the runtime's threads; others wait for it.
@@ -112,6 +121,16 @@ impl CertificateAuthority {
     /// # Errors
     /// [`CaError`] when no leaf can be made.
     pub fn mint(&self, host: &Host) -> Result<Arc<ServerConfig>, CaError> {
+        let chain = std::iter::once(self.leaf(host)?).chain(self.chain.iter().cloned()).collect();
+        Ok(Arc::new(self.config(chain)?))
+    }
+
+    /// A leaf that nobody is served, to look at.
+    pub(super) fn trial_leaf(&self) -> Result<CertificateDer<'static>, CaError> {
+        self.leaf(&Host::Name("trial.invalid".into()))
+    }
+
+    fn leaf(&self, host: &Host) -> Result<CertificateDer<'static>, CaError> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, common_name(host));
         params.subject_alt_names = vec![match host {
@@ -123,8 +142,7 @@ impl CertificateAuthority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = lifetime(LEAF_LIFE);
-        let leaf = params.signed_by(&self.leaf_key, &self.issuer)?;
-        Ok(Arc::new(self.config(vec![leaf.der().clone(), self.issuer.der().clone()])?))
+        Ok(params.signed_by(&self.leaf_key, &self.issuer)?.into())
     }
 
     fn config(&self, chain: Vec<CertificateDer<'static>>) -> Result<ServerConfig, CaError> {
@@ -141,6 +159,18 @@ impl std::fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CertificateAuthority({} leaves)", self.leaves.len())
     }
+}
+
+/// A root that signs leaves and nothing else.
+pub(super) fn self_signed(name: &str, life: Duration) -> Result<(Certificate, Issuer<'static, KeyPair>), CaError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name.push(DnType::OrganizationName, "Tollgate");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = lifetime(life);
+    let key = KeyPair::generate()?;
+    Ok((params.self_signed(&key)?, Issuer::new(params, key)))
 }
 
 /// RFC 5280 bounds a common name at 64 characters; the alternative name is what clients check.

@@ -8,7 +8,6 @@ mod tls;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tollgate_audit::Verdict;
 use tollgate_inspect::sniff::Opening;
 use tollgate_model::{Authority, Scheme};
@@ -21,6 +20,7 @@ use crate::exchange::reply::dial_code;
 use crate::live::{Hold, Subject};
 use crate::origin::{Origin, record_connection};
 use crate::refusal::{Code, Refusal};
+use crate::upstream::Noted;
 use crate::{Gate, Generation};
 use serve::Protocol;
 
@@ -31,7 +31,7 @@ pub(crate) struct Tunnel {
     authority: Authority,
     hold: Hold,
     /// The upstream, where bytes pass unread.
-    upstream: Option<TcpStream>,
+    upstream: Option<Noted>,
 }
 
 impl Tunnel {

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
-use tokio::net::TcpStream;
 use tollgate_audit::{Event, Verdict};
 use tollgate_inspect::sniff::{Opening, may_be_tls, sniff};
 use tollgate_model::{Authority, Host};
@@ -17,16 +16,11 @@ use crate::Gate;
 use crate::live::Hold;
 use crate::origin::Origin;
 use crate::refusal::{Code, alert};
+use crate::upstream::Noted;
 
 /// Passes bytes on until both sides are done, or the connection loses its permission.
-pub(super) async fn run<S>(
-    gate: &Gate,
-    origin: &Origin,
-    authority: &Authority,
-    hold: &Hold,
-    io: S,
-    mut upstream: TcpStream,
-) where
+pub(super) async fn run<S>(gate: &Gate, origin: &Origin, authority: &Authority, hold: &Hold, io: S, mut upstream: Noted)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let begun = Instant::now();
@@ -63,7 +57,7 @@ pub(super) async fn run<S>(
 /// Looks at what the client begins with, unless the server speaks first: then it is no TLS (RFC 8446, section 2).
 async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
-    upstream: &TcpStream,
+    upstream: &Noted,
     host: &Host,
 ) -> Result<Prefixed<S>, (&'static str, Prefixed<S>)> {
     let mut beginning = Beginning::new(io);

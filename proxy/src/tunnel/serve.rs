@@ -1,6 +1,7 @@
 //! The HTTP server of one connection, HTTP/1 or HTTP/2, with its bounds.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,35 +40,47 @@ where
     let ended = match protocol {
         Protocol::Http1 => {
             let connection = http1(&served_by.limits).serve_connection(io, service).with_upgrades();
-            tokio::pin!(connection);
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                _ = hold.lost() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
-                }
-            }
+            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold).await
         }
         Protocol::Http2 => {
             let connection = http2(&served_by.limits).serve_connection(io, service);
-            tokio::pin!(connection);
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                _ = hold.lost() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
-                }
-            }
+            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold).await
         }
     };
     match ended {
         // What could not be read was answered with 400 or 431, or with a GOAWAY; it leaves a record as well.
-        Err(error) if error.is_parse() => refuse(&served_by, &whose, &to, &format!("no HTTP request: {error}")),
-        Err(error) => tracing::debug!(connection = whose.connection, %error, "connection ended"),
-        Ok(()) => {}
+        Some(Err(error)) if error.is_parse() => {
+            refuse(&served_by, &whose, &to, &format!("no HTTP request: {error}"));
+        }
+        Some(Err(error)) => tracing::debug!(connection = whose.connection, %error, "connection ended"),
+        Some(Ok(())) | None => {}
     }
+}
+
+/// Runs a connection until it ends. When the process drains it finishes what it has begun; when it loses its permission
+/// it gets a moment to say so.
+async fn to_its_end<C: Future>(
+    connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
+    gate: &Gate,
+    hold: &Hold,
+) -> Option<C::Output> {
+    let mut connection = std::pin::pin!(connection);
+    let drains = tokio::select! {
+        biased;
+        ended = connection.as_mut() => return Some(ended),
+        _ = hold.lost() => false,
+        () = gate.capacity.draining() => true,
+    };
+    finish(connection.as_mut());
+    if drains {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return Some(ended),
+            _ = hold.lost() => {}
+        }
+    }
+    tokio::time::timeout(FAREWELL, connection).await.ok()
 }
 
 /// The HTTP/1 server.

@@ -14,6 +14,7 @@ use tollgate_model::{Authority, Host, Scheme};
 use tollgate_policy::Reach;
 
 use super::Resolver;
+use super::outgoing::{Noted, Outgoing};
 use super::resolve::ResolveError;
 use crate::Limits;
 use crate::limits::seconds;
@@ -27,6 +28,7 @@ pub struct Dialer {
     resolver: Resolver,
     both: Connector,
     http1: Connector,
+    outgoing: Outgoing,
     connect_timeout: Duration,
     handshake_timeout: Duration,
 }
@@ -121,9 +123,16 @@ impl Dialer {
             resolver,
             http1: Connector::new(tls.clone(), &[HTTP_1]),
             both: Connector::new(tls, &[HTTP_2, HTTP_1]),
+            outgoing: Outgoing::default(),
             connect_timeout: seconds(limits.connect_seconds),
             handshake_timeout: seconds(limits.handshake_seconds),
         }
+    }
+
+    /// The same, keeping its connections in `outgoing` for others to know.
+    #[must_use]
+    pub fn noting(self, outgoing: &Outgoing) -> Self {
+        Self { outgoing: outgoing.clone(), ..self }
     }
 
     /// Resolves, checks every address, connects, and for https verifies the upstream's certificate against the host.
@@ -142,7 +151,7 @@ impl Dialer {
     }
 
     /// Resolves, checks every address and connects.
-    pub(crate) async fn connect(&self, to: &Authority, reach: &Reach) -> Result<TcpStream, DialError> {
+    pub(crate) async fn connect(&self, to: &Authority, reach: &Reach) -> Result<Noted, DialError> {
         let addresses = self.resolver.resolve(to, reach).await?;
         let raced = tokio::time::timeout(self.connect_timeout, race(interleave(addresses)));
         let timeout = || DialError::Timeout { authority: to.clone(), within: self.connect_timeout };
@@ -150,10 +159,10 @@ impl Dialer {
         let stream = raced.await.map_err(|_| timeout())?.map_err(failed)?;
         // Without it a small request waits for the acknowledgement of the one before.
         stream.set_nodelay(true).map_err(failed)?;
-        Ok(stream)
+        Ok(self.outgoing.note(stream))
     }
 
-    async fn handshake(&self, to: &Authority, stream: TcpStream, offer: Offer) -> Result<(Stream, Spoken), DialError> {
+    async fn handshake(&self, to: &Authority, stream: Noted, offer: Offer) -> Result<(Stream, Spoken), DialError> {
         let failed = |reason: String| DialError::Tls { authority: to.clone(), reason };
         let name = match &to.host {
             Host::Name(name) => ServerName::try_from(name.to_string()).map_err(|e| failed(e.to_string()))?,

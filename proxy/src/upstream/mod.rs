@@ -2,6 +2,7 @@
 
 mod dial;
 mod line;
+mod outgoing;
 mod pool;
 mod resolve;
 mod shelf;
@@ -9,6 +10,8 @@ mod shelf;
 pub use dial::Dialer;
 pub(crate) use dial::{DialError, HTTP_1, HTTP_2, Offer, Spoken};
 pub(crate) use line::{Line, Loan};
+pub(crate) use outgoing::Noted;
+pub use outgoing::Outgoing;
 pub use pool::Pool;
 pub(crate) use pool::{Key, SWEEP_INTERVAL, SendError, absolute, broken, host_text, is_grpc};
 pub(crate) use resolve::ResolveError;

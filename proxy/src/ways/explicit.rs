@@ -1,6 +1,7 @@
 //! The explicit proxy: CONNECT and absolute-form requests on one port (RFC 9110, section 9.3.6; RFC 9112, section 3.2.2).
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,58 +9,121 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate_audit::Verdict;
 use tollgate_model::{Authority, Caller, Port, Scheme, Unidentified};
 
-use super::accept::Accepted;
-use crate::Gate;
+use super::accept::{Accepted, Slot};
+use super::front::{Front, Visitor};
 use crate::body::ReplyBody;
 use crate::exchange::{Place, exchange};
 use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Dialect, Refusal};
 use crate::tunnel::{Tunnel, http1};
+use crate::{Capacity, Gate, Limits};
 
-/// The connection's place, which a tunnel takes over.
-type Slot = Arc<OwnedSemaphorePermit>;
+/// Whose the requests of a connection are.
+enum Whose {
+    /// A sandbox's: the program behind the connection decides.
+    Sandbox { gate: Arc<Gate>, connection: u64, client: SocketAddr, server: SocketAddr },
+    /// One of several agents': what each request shows decides.
+    Agents { front: Arc<Front>, visitor: Visitor },
+}
 
+/// Serves a connection from inside a sandbox.
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let Accepted { stream, client, slot } = accepted;
     let Ok(server) = stream.local_addr() else { return };
     let connection = gate.next_connection();
+    let capacity = Arc::clone(&gate.capacity);
+    let http1 = http1(&gate.limits);
+    let whose = Whose::Sandbox { gate, connection, client, server };
+    serve_requests(whose, slot, &capacity, &http1, stream).await;
+}
+
+/// Serves a connection from outside any sandbox.
+pub(super) async fn serve_agents<S>(front: Arc<Front>, visitor: Visitor, slot: Arc<Slot>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let capacity = Arc::clone(&front.capacity);
+    let mut http1 = http1(&Limits::default());
+    http1.header_read_timeout(front.patience.header);
+    serve_requests(Whose::Agents { front, visitor }, slot, &capacity, &http1, stream).await;
+}
+
+async fn serve_requests<S>(whose: Whose, slot: Arc<Slot>, capacity: &Capacity, http1: &http1::Builder, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
-        let (gate, slot) = (Arc::clone(&gate), Arc::clone(&slot));
         asked.store(true, Ordering::Relaxed);
+        let (whose, slot) = (&whose, Arc::clone(&slot));
         async move {
             // Asked with each request and not once at accept: a socket may have got more holders meanwhile.
-            let caller = gate.identify(client, server).await;
-            let origin = Arc::new(Origin::new(connection, "explicit", caller));
-            Ok::<_, Infallible>(answer(gate, origin, slot, request).await)
+            let answered = match whose.admit(&slot, &request).await {
+                Ok((gate, origin)) => answer(gate, origin, slot, request).await,
+                Err(refusal) => refusal.answer(Dialect::Http).map(ReplyBody::own),
+            };
+            Ok::<_, Infallible>(answered)
         }
     });
-    let served = http1(&gate.limits).serve_connection(TokioIo::new(stream), service).with_upgrades().await;
-    if let Err(error) = served {
-        tracing::debug!(connection, %error, "explicit connection ended");
+    let served = http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    if let Err(error) = capacity.serve(served, |c| c.graceful_shutdown()).await {
+        tracing::debug!(%error, "explicit connection ended");
     }
     if !asked.into_inner() {
-        record_silence(&gate, connection);
+        whose.record_silence();
     }
 }
 
-/// A connection on which no request could be read leaves a record as well.
-fn record_silence(gate: &Gate, connection: u64) {
-    let origin = Origin::new(connection, "explicit", Caller::Unknown(Unidentified::Gone));
-    let reason = "no request came, or none that could be read";
-    let verdict = Verdict { decision: "denied", policy: "", rule: "", error: Code::InvalidRequest.name(), reason };
-    if let Err(refusal) = record_connection(gate, &gate.rules.current(), &origin, "-", verdict) {
-        tracing::debug!(detail = refusal.problem().detail, "a silent connection could not be recorded");
+impl Whose {
+    async fn admit(&self, slot: &Slot, request: &Request<Incoming>) -> Result<(Arc<Gate>, Arc<Origin>), Refusal> {
+        match self {
+            Self::Sandbox { gate, connection, client, server } => {
+                let caller = gate.identify(*client, *server).await;
+                Ok((Arc::clone(gate), Arc::new(Origin::new(*connection, "explicit", caller))))
+            }
+            Self::Agents { front, visitor } => {
+                front.refuse_own(visitor, &shown_target(request.uri()))?;
+                let roster = front.roster();
+                let known = roster.by_request(visitor.source(), request.headers());
+                let shown = || shown_target(request.uri());
+                let agent = known.map_err(|stranger| front.turn_away(visitor, &shown(), stranger, roster.showing()))?;
+                front.take_in(visitor, agent, slot)?;
+                Ok((Arc::clone(&agent.gate), Arc::new(visitor.origin(&agent.name))))
+            }
+        }
+    }
+
+    /// A connection on which no request could be read leaves a record as well.
+    fn record_silence(&self) {
+        let reason = "no request came, or none that could be read";
+        let recorded = match self {
+            Self::Sandbox { gate, connection, .. } => {
+                let origin = Origin::new(*connection, "explicit", Caller::Unknown(Unidentified::Gone));
+                let error = Code::InvalidRequest.name();
+                let verdict = Verdict { decision: "denied", policy: "", rule: "", error, reason };
+                record_connection(gate, &gate.rules.current(), &origin, "-", verdict)
+            }
+            Self::Agents { front, visitor } => front.record_silence(visitor, reason),
+        };
+        if let Err(refusal) = recorded {
+            tracing::debug!(detail = refusal.problem().detail, "a silent connection could not be recorded");
+        }
     }
 }
 
-async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, slot: Slot, request: Request<Incoming>) -> Response<ReplyBody> {
+async fn answer(
+    gate: Arc<Gate>,
+    origin: Arc<Origin>,
+    slot: Arc<Slot>,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
     let answered = if request.method() == Method::CONNECT {
         connect(&gate, &origin, slot, request).await.map(|()| Response::new(ReplyBody::empty()))
     } else {
@@ -78,7 +142,7 @@ async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, slot: Slot, request: Reque
 async fn connect(
     gate: &Arc<Gate>,
     origin: &Arc<Origin>,
-    slot: Slot,
+    slot: Arc<Slot>,
     mut request: Request<Incoming>,
 ) -> Result<(), Refusal> {
     let authority = match connect_target(&request) {
@@ -88,11 +152,15 @@ async fn connect(
     let rules = gate.rules.current();
     let permit = judge_connection(gate, &rules, origin, &authority)?;
     let tunnel = Tunnel::open(Arc::clone(gate), Arc::clone(origin), authority, &permit, &rules).await?;
+    let capacity = Arc::clone(&gate.capacity);
     tokio::spawn(async move {
-        match hyper::upgrade::on(&mut request).await {
-            Ok(upgraded) => tunnel.run(TokioIo::new(upgraded)).await,
-            Err(error) => tracing::debug!(%error, "the client left before its tunnel was open"),
-        }
+        let serving = async {
+            match hyper::upgrade::on(&mut request).await {
+                Ok(upgraded) => tunnel.run(TokioIo::new(upgraded)).await,
+                Err(error) => tracing::debug!(%error, "the client left before its tunnel was open"),
+            }
+        };
+        capacity.unless_cut(serving).await;
         drop(slot);
     });
     Ok(())
@@ -129,26 +197,35 @@ fn absolute_form(request: &Request<Incoming>, origin: &Origin) -> Result<Place, 
 }
 
 /// Records a request that could not even be judged.
-fn refuse_unjudged<T>(gate: &Gate, origin: &Origin, uri: &http::Uri, refusal: Refusal) -> Result<T, Refusal> {
-    let target: String = uri.authority().map_or("-", |a| a.as_str()).chars().take(MAX_SHOWN_TARGET).collect();
+pub(super) fn refuse_unjudged<T>(
+    gate: &Gate,
+    origin: &Origin,
+    uri: &http::Uri,
+    refusal: Refusal,
+) -> Result<T, Refusal> {
+    let target = shown_target(uri);
     let verdict = Verdict { reason: &refusal.problem().detail, ..refusal.verdict() };
     record_connection(gate, &gate.rules.current(), origin, &target, verdict)?;
     Err(refusal)
+}
+
+fn shown_target(uri: &http::Uri) -> String {
+    uri.authority().map_or("-", |a| a.as_str()).chars().take(MAX_SHOWN_TARGET).collect()
 }
 
 /// A hostile target is shown in the journal, but not at any length.
 const MAX_SHOWN_TARGET: usize = 300;
 
 /// The refusal of a request that a client may read before its connection ends.
-pub(super) async fn refuse_all<S>(gate: &Gate, stream: S, refusal: Refusal)
+pub(super) async fn refuse_all<S>(limits: &Limits, stream: S, refusal: Refusal)
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |_: Request<Incoming>| {
         let response: Response<Full<Bytes>> = refusal.answer(Dialect::Http);
         async move { Ok::<_, Infallible>(response) }
     });
-    if let Err(error) = http1(&gate.limits).serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = http1(limits).serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, status = %StatusCode::FORBIDDEN, "a refused connection ended");
     }
 }

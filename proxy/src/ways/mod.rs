@@ -1,9 +1,12 @@
-//! The ways in: explicit proxy, transparent capture, policy DNS.
+//! The ways in: explicit proxy, transparent capture, policy DNS; for one sandbox, or for many agents outside any.
 
 mod accept;
 mod dns;
 mod explicit;
+mod front;
 mod names;
+mod outside;
+mod roster;
 mod transparent;
 
 use std::net::{TcpListener, UdpSocket};
@@ -11,7 +14,9 @@ use std::sync::Arc;
 
 use crate::Gate;
 
+pub use front::{Door, Front, Patience};
 pub(crate) use names::Names;
+pub use roster::{Agent, Roster, Token};
 
 /// The listening sockets of one sandbox, made inside its network namespace.
 #[derive(Debug)]
@@ -28,12 +33,12 @@ pub struct Sockets {
 
 pub(crate) fn serve(gate: &Arc<Gate>, sockets: Sockets) -> std::io::Result<()> {
     let Sockets { explicit, transparent, dns_udp, dns_tcp } = sockets;
-    accept::spawn(gate, explicit, explicit::serve)?;
+    accept::spawn(gate, &gate.capacity, explicit, explicit::serve)?;
     for listener in transparent {
-        accept::spawn(gate, listener, transparent::serve)?;
+        accept::spawn(gate, &gate.capacity, listener, transparent::serve)?;
     }
     for listener in dns_tcp {
-        accept::spawn(gate, listener, dns::serve_tcp)?;
+        accept::spawn(gate, &gate.capacity, listener, dns::serve_tcp)?;
     }
     for socket in dns_udp {
         dns::spawn_udp(gate, socket)?;

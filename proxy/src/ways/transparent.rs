@@ -11,14 +11,15 @@ use tollgate_inspect::sniff::Opening;
 use tollgate_model::{Authority, Host, Port};
 
 use super::accept::Accepted;
-use crate::Gate;
 use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Code, Refusal, alert};
 use crate::tunnel::{Tunnel, opening};
+use crate::{Gate, Limits};
 
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let Accepted { stream, client, slot: _slot } = accepted;
-    let Some(destination) = original_destination(&stream) else {
+    let destination = original_destination(&stream).filter(|destination| !destination.ip().is_loopback());
+    let Some(destination) = destination else {
         let origin = Origin::new(gate.next_connection(), "transparent", gate.identify(client, client).await);
         let verdict = Verdict {
             decision: "denied",
@@ -42,12 +43,12 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     };
     match tunnel {
         Ok(tunnel) => tunnel.run(stream).await,
-        Err(refusal) => refuse(&gate, stream, refusal).await,
+        Err(refusal) => refuse(&gate.limits, stream, refusal).await,
     }
 }
 
 /// `SO_ORIGINAL_DST` where the connection was redirected (netfilter), the local address where the listener took it as it came.
-fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
+pub(super) fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
     let local = stream.local_addr().ok()?;
     let redirected = match local {
         SocketAddr::V4(_) => getsockopt(stream, OriginalDst).ok().map(|raw| {
@@ -59,15 +60,14 @@ fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
             SocketAddr::new(IpAddr::V6(address), u16::from_be(raw.sin6_port))
         }),
     };
-    let destination = redirected.unwrap_or(local);
-    (!destination.ip().is_loopback()).then_some(destination)
+    Some(redirected.unwrap_or(local))
 }
 
 /// Says no in the language the client speaks.
-async fn refuse(gate: &Gate, stream: TcpStream, refusal: Refusal) {
-    match opening::read(stream, &gate.limits).await {
+pub(super) async fn refuse(limits: &Limits, stream: TcpStream, refusal: Refusal) {
+    match opening::read(stream, limits).await {
         Some((Opening::Tls, stream)) => alert(stream).await,
-        Some((Opening::Http1, stream)) => super::explicit::refuse_all(gate, stream, refusal).await,
+        Some((Opening::Http1, stream)) => super::explicit::refuse_all(limits, stream, refusal).await,
         Some((Opening::Http2 | Opening::Unknown { .. }, _)) | None => {}
     }
 }

@@ -57,7 +57,9 @@ impl Cidr {
         }
     }
 
-    fn overlaps(&self, other: &Self) -> bool {
+    /// True where some address lies in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
         self.contains(other.address) || other.contains(self.address)
     }
 }
@@ -66,6 +68,21 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let range = Self::of_clients(text)?;
+        let closed = AddressClass::of(range.address).is_never_allowed();
+        match closed || NEVER_ALLOWED.iter().any(|never| range.overlaps(never)) {
+            true => Err(CidrError::NeverAllowed),
+            false => Ok(range),
+        }
+    }
+}
+
+impl Cidr {
+    /// Reads a range that clients come from: loopback and link-local may be among them, which no request goes to.
+    ///
+    /// # Errors
+    /// [`CidrError`], but never [`CidrError::NeverAllowed`].
+    pub fn of_clients(text: &str) -> Result<Self, CidrError> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -85,15 +102,9 @@ impl FromStr for Cidr {
         if range.has_host_bits() {
             return Err(CidrError::HostBits);
         }
-        let closed = AddressClass::of(address).is_never_allowed();
-        match closed || NEVER_ALLOWED.iter().any(|never| range.overlaps(never)) {
-            true => Err(CidrError::NeverAllowed),
-            false => Ok(range),
-        }
+        Ok(range)
     }
-}
 
-impl Cidr {
     fn has_host_bits(&self) -> bool {
         match self.address {
             IpAddr::V4(address) => address.to_bits().checked_shl(u32::from(self.prefix)).unwrap_or(0) != 0,
@@ -153,6 +164,18 @@ mod tests {
         ] {
             let range: Result<Cidr, CidrError> = text.parse();
             assert_eq!(range.map(|r| r.to_string()), expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn clients_may_be_on_loopback() {
+        for (text, expected) in [
+            ("127.0.0.0/8", Ok("127.0.0.0/8")),
+            ("0.0.0.0/0", Ok("0.0.0.0/0")),
+            ("127.0.0.1/8", Err(CidrError::HostBits)),
+            ("anywhere", Err(CidrError::Unreadable)),
+        ] {
+            assert_eq!(Cidr::of_clients(text).map(|r| r.to_string()), expected.map(str::to_owned), "{text}");
         }
     }
 

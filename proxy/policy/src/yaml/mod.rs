@@ -14,7 +14,7 @@
 //! ```
 
 mod build;
-pub(crate) mod reader;
+pub mod reader;
 mod scalar;
 
 use granit_parser::{Parser, ScanError, Span};
@@ -82,7 +82,7 @@ pub fn read(text: &str) -> Result<Node, Diagnostics> {
 ///
 /// # Errors
 /// The first place where the text is no YAML or exceeds a limit, and the duplicate keys before it.
-pub(crate) fn read_on(text: &str) -> Result<(Node, Diagnostics), Diagnostics> {
+pub fn read_on(text: &str) -> Result<(Node, Diagnostics), Diagnostics> {
     if text.len() > MAX_BYTES {
         let message = format!("the document has {} bytes, more than {MAX_BYTES}", text.len());
         return Err(Diagnostic::error(Position { line: 1, column: 1 }, message).into());

@@ -7,9 +7,10 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Position, Severity, suggest};
 use crate::glob::TextGlob;
 
 /// Collects what is wrong.
-#[derive(Default)]
-pub(crate) struct Reader {
-    pub(crate) found: Diagnostics,
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// What was found so far.
+    pub found: Diagnostics,
     errors: usize,
     warnings: usize,
 }
@@ -18,19 +19,23 @@ pub(crate) struct Reader {
 const MAX_TOLD: usize = 1_000;
 
 /// A map with known fields.
-pub(crate) struct Fields<'n> {
-    pub(crate) at: Position,
+#[derive(Debug)]
+pub struct Fields<'n> {
+    /// Where it begins.
+    pub at: Position,
     pairs: &'n [(Key, Node)],
 }
 
 /// A finding that may still get its hint; it is recorded when dropped.
-pub(crate) struct Finding<'r> {
+#[derive(Debug)]
+pub struct Finding<'r> {
     reader: &'r mut Reader,
     diagnostic: Option<Diagnostic>,
 }
 
 impl Finding<'_> {
-    pub(crate) fn hint(mut self, hint: impl Into<String>) {
+    /// Adds what to write instead.
+    pub fn hint(mut self, hint: impl Into<String>) {
         self.diagnostic = self.diagnostic.take().map(|d| d.hint(hint));
     }
 }
@@ -51,11 +56,13 @@ impl Drop for Finding<'_> {
 }
 
 impl Reader {
-    pub(crate) fn error(&mut self, at: Position, message: impl Into<String>) -> Finding<'_> {
+    /// Records an error.
+    pub fn error(&mut self, at: Position, message: impl Into<String>) -> Finding<'_> {
         Finding { reader: self, diagnostic: Some(Diagnostic::error(at, message)) }
     }
 
-    pub(crate) fn warning(&mut self, at: Position, message: impl Into<String>) -> Finding<'_> {
+    /// Records a warning.
+    pub fn warning(&mut self, at: Position, message: impl Into<String>) -> Finding<'_> {
         Finding { reader: self, diagnostic: Some(Diagnostic::warning(at, message)) }
     }
 
@@ -64,7 +71,7 @@ impl Reader {
     }
 
     /// A map of which every key is known.
-    pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
+    pub fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
         let Value::Map(pairs) = &node.value else {
             let example = known.first().copied().unwrap_or_default();
             self.mismatch(node, what, "a map").hint(format!("write fields such as `{example}:`"));
@@ -79,7 +86,7 @@ impl Reader {
     }
 
     /// A map with keys of the author's choice.
-    pub(crate) fn map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
+    pub fn map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
         match &node.value {
             Value::Map(pairs) => pairs,
             _ => {
@@ -89,7 +96,8 @@ impl Reader {
         }
     }
 
-    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+    /// A list.
+    pub fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
         match &node.value {
             Value::List(items) => items,
             Value::Null => {
@@ -103,7 +111,8 @@ impl Reader {
         }
     }
 
-    pub(crate) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    /// Text.
+    pub fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) => Some(text),
             Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
@@ -118,7 +127,7 @@ impl Reader {
     }
 
     /// Text that is not empty.
-    pub(crate) fn word<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    pub fn word<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         let text = self.text(node, what)?;
         if text.trim().is_empty() {
             self.error(node.at, format!("{what} is empty")).hint("leave the field out, or say what is meant");
@@ -127,7 +136,8 @@ impl Reader {
         Some(text)
     }
 
-    pub(crate) fn flag(&mut self, node: &Node, what: &str) -> bool {
+    /// True or false; false where it is neither.
+    pub fn flag(&mut self, node: &Node, what: &str) -> bool {
         match &node.value {
             Value::Bool(flag) => *flag,
             _ => {
@@ -138,7 +148,7 @@ impl Reader {
     }
 
     /// A whole number in a range.
-    pub(crate) fn number(&mut self, node: &Node, what: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+    pub fn number(&mut self, node: &Node, what: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
         match &node.value {
             Value::Integer(number) if range.contains(number) => Some(*number),
             Value::Integer(_) => {
@@ -152,13 +162,14 @@ impl Reader {
         }
     }
 
-    pub(crate) fn port(&mut self, node: &Node, what: &str) -> Option<Port> {
+    /// A TCP port.
+    pub fn port(&mut self, node: &Node, what: &str) -> Option<Port> {
         let number = self.number(node, what, 1..=65_535)?;
         u16::try_from(number).ok().and_then(|number| Port::try_from(number).ok())
     }
 
     /// One of the words that the schema knows.
-    pub(crate) fn one_of<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
+    pub fn one_of<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(node, what)?;
         let known = words.iter().find(|(word, _)| *word == text);
         if known.is_none() {
@@ -169,7 +180,7 @@ impl Reader {
     }
 
     /// Each item of a list, read by `read`.
-    pub(crate) fn each<'n, T>(
+    pub fn each<'n, T>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -178,23 +189,35 @@ impl Reader {
         self.list(node, what).iter().filter_map(|item| read(self, item)).collect()
     }
 
-    pub(crate) fn glob(&mut self, node: &Node, what: &str) -> Option<TextGlob> {
+    /// A glob over text.
+    pub fn glob(&mut self, node: &Node, what: &str) -> Option<TextGlob> {
         let text = self.word(node, what)?;
         TextGlob::parse(text).map_err(|error| drop(self.error(node.at, format!("{what}: {error}")))).ok()
     }
 }
 
 impl<'n> Fields<'n> {
-    pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
+    /// The value of a field that must be there.
+    pub fn required(&self, reader: &mut Reader, name: &str, example: &str) -> Option<&'n Node> {
+        let found = self.get(name);
+        if found.is_none() {
+            reader.error(self.at, format!("`{name}` is missing")).hint(format!("add `{name}: {example}`"));
+        }
+        found
+    }
+
+    /// The value of a field.
+    pub fn get(&self, name: &str) -> Option<&'n Node> {
         self.pairs.iter().find(|(key, _)| &*key.text == name).map(|(_, node)| node)
     }
 
     /// A part of the document that may be written without any value.
-    pub(crate) fn section(&self, name: &str) -> Option<&'n Node> {
+    pub fn section(&self, name: &str) -> Option<&'n Node> {
         self.get(name).filter(|node| node.value != Value::Null)
     }
 
-    pub(crate) fn pairs(&self) -> &'n [(Key, Node)] {
+    /// All fields in the order of the text.
+    pub fn pairs(&self) -> &'n [(Key, Node)] {
         self.pairs
     }
 }

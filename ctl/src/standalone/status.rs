@@ -1,0 +1,146 @@
+//! What `tollgate status` shows of a stand-alone proxy.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::sync::Semaphore;
+use tollgate_proxy::{Capacity, Rules};
+use tollgate_wire::proxy_status::{AgentStatus, ProxyStatus};
+
+use super::agents::Member;
+use super::config::{Config, Limits};
+use super::listeners::Open;
+use crate::operator::{STATUS, audit_endpoints};
+
+/// What is in force, as the operator API tells it.
+pub struct Facts {
+    shown: Shown,
+    capacity: Arc<Capacity>,
+    changing: Mutex<Changing>,
+}
+
+/// What stays as it was at the start.
+pub struct Shown {
+    name: String,
+    config: String,
+    listeners: Vec<String>,
+    limits: Limits,
+    journal: String,
+}
+
+/// What a reload changes.
+struct Changing {
+    agents: Vec<Shared>,
+    pins: Vec<String>,
+    refused: String,
+}
+
+/// What is asked anew each time.
+struct Shared {
+    name: String,
+    known_by: String,
+    policy_file: String,
+    rules: Arc<Rules>,
+    share: Arc<Semaphore>,
+}
+
+impl Shown {
+    /// Of a proxy with these listeners.
+    pub fn new(file: &Path, config: &Config, sockets: &[Open], journal: &Path) -> Self {
+        Self {
+            name: config.name.clone(),
+            config: file.display().to_string(),
+            listeners: sockets.iter().map(Open::describe).collect(),
+            limits: config.limits,
+            journal: journal.display().to_string(),
+        }
+    }
+}
+
+impl Facts {
+    /// Of a proxy with these agents.
+    pub fn new(shown: Shown, capacity: Arc<Capacity>, config: &Config, members: &[Member]) -> Self {
+        Self { shown, capacity, changing: Mutex::new(Changing::of(config, members)) }
+    }
+
+    /// After a reload.
+    pub fn replace(&self, config: &Config, members: &[Member]) {
+        *self.changing.lock().unwrap_or_else(PoisonError::into_inner) = Changing::of(config, members);
+    }
+
+    /// After a reload that was refused; false when it was refused for the same reason before.
+    pub fn refuse(&self, why: &str) -> bool {
+        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = changing.refused != why;
+        why.clone_into(&mut changing.refused);
+        news
+    }
+
+    /// The operator API.
+    pub fn router(self: &Arc<Self>) -> Router {
+        let show = |State(facts): State<Arc<Self>>| async move { Json(facts.status()) };
+        Router::new().route(STATUS, get(show)).with_state(Arc::clone(self))
+    }
+
+    fn status(&self) -> ProxyStatus {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shown { name, config, listeners, limits, journal } = &self.shown;
+        ProxyStatus {
+            name: name.clone(),
+            pid: std::process::id(),
+            config: config.clone(),
+            listeners: listeners.clone(),
+            agents: changing.agents.iter().map(|agent| agent.status(*limits)).collect(),
+            pins: changing.pins.clone(),
+            connections: self.capacity.used(),
+            connection_limit: self.capacity.limit(),
+            failed_accepts: self.capacity.failed_accepts(),
+            handshake_seconds: limits.handshake.as_secs(),
+            header_seconds: limits.header.as_secs(),
+            drain_seconds: limits.drain.as_secs(),
+            refused: changing.refused.clone(),
+            journal: journal.clone(),
+        }
+    }
+}
+
+impl Changing {
+    fn of(config: &Config, members: &[Member]) -> Self {
+        Self {
+            agents: members.iter().map(Shared::of).collect(),
+            pins: config.pins.iter().map(ToString::to_string).collect(),
+            refused: String::new(),
+        }
+    }
+}
+
+impl Shared {
+    fn of(member: &Member) -> Self {
+        Self {
+            name: member.config.name.clone(),
+            known_by: member.known_by(),
+            policy_file: member.config.policy.display().to_string(),
+            rules: Arc::clone(&member.rules),
+            share: Arc::clone(&member.share),
+        }
+    }
+
+    fn status(&self, limits: Limits) -> AgentStatus {
+        let generation = self.rules.current();
+        let free = u32::try_from(self.share.available_permits()).unwrap_or(u32::MAX);
+        AgentStatus {
+            name: self.name.clone(),
+            known_by: self.known_by.clone(),
+            policy_file: self.policy_file.clone(),
+            generation: generation.number,
+            policy_sha256: generation.policy_sha256.clone(),
+            audit_endpoints: audit_endpoints(&generation),
+            credentials: generation.vault.secrets().iter().map(|s| s.name().to_string()).collect(),
+            connections: limits.connections_per_agent.saturating_sub(free),
+            connection_limit: limits.connections_per_agent,
+        }
+    }
+}

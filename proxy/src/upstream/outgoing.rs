@@ -1,0 +1,108 @@
+//! The connections that this process has opened: one that comes in from there is its own, gone in a circle.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Local addresses of connections to upstreams, bounded by the descriptors of the process.
+///
+/// A packet filter that redirects the proxy's own connections, or a pin that leads back to it, would otherwise feed it
+/// with its own requests until nothing is left. An address is known here before the first byte is sent from it.
+#[derive(Debug, Clone, Default)]
+pub struct Outgoing(Arc<Mutex<HashSet<SocketAddr>>>);
+
+/// A connection that is known for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    stream: TcpStream,
+    address: Option<SocketAddr>,
+    outgoing: Outgoing,
+}
+
+impl Outgoing {
+    /// True when a connection from `client` was opened by this process.
+    pub(crate) fn holds(&self, client: SocketAddr) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&plain(client))
+    }
+
+    /// Remembers a connection until it is dropped.
+    pub(crate) fn note(&self, stream: TcpStream) -> Noted {
+        let address = stream.local_addr().ok().map(plain);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(address);
+        Noted { stream, address, outgoing: self.clone() }
+    }
+}
+
+impl Noted {
+    /// Waits until the peer has said something, or has gone.
+    pub(crate) async fn readable(&self) -> std::io::Result<()> {
+        self.stream.readable().await
+    }
+}
+
+/// A listener for both families sees IPv4 clients at IPv6 addresses.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if let Some(address) = &self.address {
+            self.outgoing.0.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
+        }
+    }
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_known_while_it_is_open() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let outgoing = Outgoing::default();
+        let noted = outgoing.note(TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected"));
+        let (_accepted, client) = listener.accept().await.expect("accepted");
+        assert!(outgoing.holds(client));
+        assert!(outgoing.holds(SocketAddr::new("::ffff:127.0.0.1".parse().expect("an address"), client.port())));
+        drop(noted);
+        assert!(!outgoing.holds(client));
+    }
+}
