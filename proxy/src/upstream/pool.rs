@@ -21,7 +21,7 @@ use crate::upload::Upload;
 /// Sends what may leave, over connections that it opens and keeps.
 ///
 /// A connection is shared only by requests to the same scheme and authority that may reach the same addresses and carry the
-/// same credentials of the same vault; see [`Key`].
+/// same credentials of the same vault.
 #[derive(Debug)]
 pub struct Pool {
     dialer: Dialer,
