@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use atomic_waker::AtomicWaker;
 use tollgate_model::Authority;
 
-use crate::Generation;
 use crate::exchange::Asking;
 use crate::origin::{self, Origin};
+use crate::{Generation, Rules};
 
 /// Every open connection and request of a gate. Bounded by the connections that a gate takes and the streams on each.
 #[derive(Debug, Default)]
@@ -51,9 +51,9 @@ pub(crate) struct Hold {
 }
 
 impl Live {
-    /// Enters something that `rules` allowed. Where other rules are in force by now, they judge it at once: a change that
-    /// came between judgement and entry is not missed.
-    pub(crate) fn hold(self: &Arc<Self>, subject: Subject, judged_by: &Generation, current: &Generation) -> Hold {
+    /// Enters something that `judged_by` allowed. Where other rules are in force once it has been entered, they judge it at
+    /// once: a change that came between judgement and entry is not missed, one after the entry finds it.
+    pub(crate) fn hold(self: &Arc<Self>, subject: Subject, judged_by: &Generation, rules: &Rules) -> Hold {
         let lease = Arc::new(Lease { subject, lost: OnceLock::new(), waker: AtomicWaker::new() });
         let number = {
             let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,8 +62,9 @@ impl Live {
             held.leases.insert(number, Arc::clone(&lease));
             number
         };
+        let current = rules.current();
         if judged_by.number != current.number {
-            lease.judge(current);
+            lease.judge(&current);
         }
         Hold { live: Arc::clone(self), number, lease }
     }

@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Authority, CanonicalPath, ConnectAsk, Method, Scheme};
+use tollgate_policy::document::Protocol;
 use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
 use tollgate_secrets::{InjectError, Needles, Outbound, inject, is_bound};
 
@@ -89,7 +90,7 @@ impl Stage {
         let key = self.key(&asking, route, &outbound);
         let asking = Arc::new(asking);
         let subject = Subject::Request(Arc::clone(&asking));
-        let hold = self.gate.live.hold(subject, &self.rules, &self.gate.rules.current());
+        let hold = self.gate.live.hold(subject, &self.rules, &self.gate.rules);
         let needles = outbound.scrub().cloned();
         Ok(Admitted { asking, permit, outbound, upgrade, body, key, needles, hold, begun })
     }
@@ -128,6 +129,7 @@ impl Stage {
         let route = asking.connect(&self.rules).map_err(|denial| denied(asking, &denial))?;
         let (decision, body) = match asking.decide(&self.rules) {
             Decision::NeedsBody(need) => {
+                one_reading(asking, parts)?;
                 let whole = upload::read(body, need.limit()).await.map_err(|error| unreadable(asking, &error))?;
                 asking.read(parts, whole.clone());
                 (asking.decide(&self.rules), Upload::Read(Full::new(whole)))
@@ -138,6 +140,10 @@ impl Stage {
         match decision {
             Decision::Allow(permit) if permit.requires_upgrade() && !upgrades => {
                 unsupported("this endpoint is for WebSocket, and the request asks for no upgrade")
+            }
+            // Messages would carry operations that nobody judges.
+            Decision::Allow(permit) if upgrades && is_judged_by_body(&permit) => {
+                unsupported("this endpoint is judged by its operations, and a WebSocket would carry others unread")
             }
             Decision::Allow(permit) => Ok((permit, route, body)),
             Decision::Deny(denial) => Err(denied(asking, &denial)),
@@ -279,6 +285,21 @@ fn allowed(permit: &Permit) -> Verdict<'_> {
             reason: "the policy denies this and the endpoint only audits",
         },
     }
+}
+
+fn is_judged_by_body(permit: &Permit) -> bool {
+    matches!(permit.protocol(), Some(Protocol::Graphql | Protocol::JsonRpc | Protocol::Mcp))
+}
+
+/// Of two headers that say how to read a body, the upstream may take the other one.
+fn one_reading(asking: &Asking, parts: &Parts) -> Result<(), Refusal> {
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+        if parts.headers.get_all(&name).iter().count() > 1 {
+            let detail = format!("the request has more than one {name} header");
+            return Err(Refusal::request(Code::InvalidRequest, detail, asking.asked()));
+        }
+    }
+    Ok(())
 }
 
 fn denied(asking: &Asking, denial: &Denial) -> Refusal {

@@ -47,7 +47,7 @@ impl Tunnel {
         rules: &Generation,
     ) -> Result<Self, Refusal> {
         let subject = Subject::Connection { origin: Arc::clone(&origin), authority: authority.clone() };
-        let hold = gate.live.hold(subject, rules, &gate.rules.current());
+        let hold = gate.live.hold(subject, rules, &gate.rules);
         let upstream = match permit.inspection() {
             Inspection::Http => None,
             Inspection::Opaque => {

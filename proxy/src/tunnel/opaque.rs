@@ -69,6 +69,8 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         let judged = match (sniff(beginning.bytes()), read) {
             (Opening::Tls, Ok(1..)) => server_name(beginning.bytes(), host),
             (Opening::Unknown { .. }, Ok(1..)) if may_be_tls(beginning.bytes()) => None,
+            // What begins like TLS and is not read as such may still be TLS to the server.
+            _ if beginning.bytes().first() == Some(&HANDSHAKE) => Some(Err("the TLS client hello is wrong")),
             _ => Some(Ok(())),
         };
         match judged {
@@ -98,6 +100,9 @@ fn server_name(bytes: &[u8], host: &Host) -> Option<Result<(), &'static str>> {
         }
     }
 }
+
+/// The first byte of a TLS record that holds a handshake (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 0x16;
 
 /// A hello with post-quantum key shares and every extension in use has two kilobytes.
 const MAX_HELLO: usize = 32 * 1024;

@@ -174,6 +174,10 @@ fn connect_target(request: &Request<Incoming>) -> Result<Authority, Refusal> {
     let host = hosts.next().map(|host| host.to_str().unwrap_or_default());
     // RFC 9110 wants a Host header and some clients leave the port out of it; what it says must not differ.
     let same = host.is_none_or(|host| Authority::parse_with_default(host, authority.port).as_ref() == Ok(&authority));
+    let length = request.headers().get(http::header::CONTENT_LENGTH);
+    if request.headers().contains_key(http::header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0") {
+        return Err(invalid("CONNECT has no body (RFC 9110, section 9.3.6)".to_owned()));
+    }
     if hosts.next().is_some() || !same {
         return Err(invalid("CONNECT target and Host header differ".to_owned()));
     }

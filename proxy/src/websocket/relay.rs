@@ -183,7 +183,12 @@ async fn pump(
         }
         let taken = direction.take(&input, &mut out);
         bytes += out.len() as u64;
-        match tokio::time::timeout(stall, writer.write_all(&out)).await {
+        let written = async {
+            writer.write_all(&out).await?;
+            // TLS may hold the end of a frame back until then.
+            writer.flush().await
+        };
+        match tokio::time::timeout(stall, written).await {
             Ok(Ok(())) => out.clear(),
             Ok(Err(error)) => break End::Broken(error.to_string()),
             Err(_) => break End::Broken("what was sent was not read in time".to_owned()),
@@ -195,7 +200,7 @@ async fn pump(
     };
     if matches!(end, End::Closed) {
         // The peer may have gone as well.
-        let _ = writer.shutdown().await;
+        let _ = tokio::time::timeout(stall, writer.shutdown()).await;
     }
     let clean = direction.is_between_frames() && matches!(end, End::Stopped | End::Refused(_));
     Rest { end, writer, clean, bytes, scrubbed: direction.scrubbed }
