@@ -14,6 +14,7 @@ mod inject;
 mod name;
 mod placeholder;
 mod scrub;
+mod search;
 mod slot;
 mod vault;
 
