@@ -9,7 +9,7 @@ use tollgate_audit::{Chain, Event, Program, SigningKey, Verdict};
 use tollgate_model::{Ask, Authority, Caller, CanonicalPath, EncodedSlash, Host, Method, Scheme};
 use tollgate_policy::{Decision, Policy};
 use tollgate_proxy::CertificateAuthority;
-use tollgate_secrets::{Needles, Scrubber, Secret, SecretName, Vault, inject};
+use tollgate_secrets::{Broker, Needles, Scrubber, Secret, SecretName, Vault, inject};
 
 const CREDENTIALS: usize = 50;
 
@@ -43,7 +43,8 @@ fn policy() -> Policy {
 
 /// One placeholder among 20 headers, 50 credentials loaded.
 fn exchange(c: &mut Criterion) {
-    let (policy, vault) = (policy(), vault());
+    let policy = policy();
+    let broker = Broker::new(policy.credentials(), Arc::new(vault()));
     let (authority, method) =
         (Authority::parse("api.example.com:443").expect("valid"), Method::parse("GET").expect("valid"));
     let path = CanonicalPath::parse("/v1/things", EncodedSlash::Refuse).expect("valid");
@@ -66,7 +67,7 @@ fn exchange(c: &mut Criterion) {
     c.bench_function("exchange/20 headers, 50 credentials", |b| {
         b.iter_batched(
             || parts.clone(),
-            |parts| inject(&permit, &ask, &vault, policy.credentials(), parts).expect("exchanged"),
+            |parts| inject(&permit, &ask, &broker.destination(&authority), parts).expect("exchanged"),
             BatchSize::SmallInput,
         );
     });

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Ask, Authority, CanonicalPath, ConnectAsk, Method, Scheme};
 use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Payload, Permit};
-use tollgate_secrets::{InjectError, Needles, Outbound, inject, is_bound};
+use tollgate_secrets::{InjectError, Needles, Outbound, inject};
 
 use crate::body::{Record, ReplyBody, scrub_headers};
 use crate::origin::{Origin, now};
@@ -187,12 +187,15 @@ impl Stage {
     }
 
     fn inject(&self, permit: &Permit, target: &Target, parts: Parts) -> Result<Outbound, Refusal> {
-        let bindings = self.rules.policy.credentials();
-        inject(permit, &self.ask(target), &self.rules.vault, bindings, parts).map_err(|error| {
+        let destination = self.rules.broker.destination(&self.place.authority);
+        inject(permit, &self.ask(target), &destination, parts).map_err(|error| {
             let code = match error {
                 InjectError::Unbound { .. } => Code::CredentialEndpointMismatch,
-                InjectError::Misplaced { .. } => Code::InvalidCredentialPlaceholder,
+                InjectError::Misplaced { .. } | InjectError::Foreign { .. } => Code::InvalidCredentialPlaceholder,
                 InjectError::Cleartext { .. } => Code::CredentialCleartext,
+                InjectError::Unknown { .. } | InjectError::Unfit { .. } | InjectError::Unavailable { .. } => {
+                    Code::CredentialUnavailable
+                }
             };
             Refusal::request(code, error.to_string(), self.asked(target))
         })
@@ -289,7 +292,7 @@ impl Stage {
         parts.uri = uri.map_err(|e| Refusal::request(Code::InvalidRequestTarget, e.to_string(), self.asked(target)))?;
         parts.version = http::Version::HTTP_11;
         parts.extensions = http::Extensions::new();
-        let searched = is_bound(self.rules.policy.credentials(), &self.place.authority);
+        let searched = self.rules.broker.destination(&self.place.authority).is_bound();
         headers::clean_request(&mut parts.headers, &self.place, searched);
         Ok(parts)
     }

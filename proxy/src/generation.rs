@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tollgate_audit::digest::{hex, sha256};
 use tollgate_policy::Policy;
-use tollgate_secrets::Vault;
+use tollgate_secrets::{Broker, Vault};
 
 /// One consistent state of the rules. A request holds the one it was judged by until it is done.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub struct Generation {
     pub policy: Policy,
     /// SHA-256 of its canonical text, hexadecimal.
     pub policy_sha256: String,
-    /// The secrets.
-    pub vault: Arc<Vault>,
+    /// The secrets, and where they may go.
+    pub broker: Broker,
 }
 
 /// The generation in force.
@@ -41,7 +41,7 @@ impl Rules {
     /// in force says the same already.
     pub fn replace_policy(&self, policy: Policy) -> Option<Arc<Generation>> {
         let current = self.current();
-        let next = generation(current.number + 1, policy, Arc::clone(&current.vault));
+        let next = generation(current.number + 1, policy, Arc::clone(current.broker.vault()));
         if next.policy_sha256 == current.policy_sha256 {
             return None;
         }
@@ -53,5 +53,6 @@ impl Rules {
 
 fn generation(number: u64, policy: Policy, vault: Arc<Vault>) -> Generation {
     let policy_sha256 = hex(&sha256(policy.document().canonical().as_bytes()));
-    Generation { number, policy, policy_sha256, vault }
+    let broker = Broker::new(policy.credentials(), vault);
+    Generation { number, policy, policy_sha256, broker }
 }

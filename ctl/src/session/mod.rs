@@ -281,7 +281,7 @@ fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journa
         controls: controls.to_vec(),
         degraded: controls.iter().filter(|c| !c.enforced).map(|c| c.name.clone()).collect(),
         pins: order.pins.iter().map(ToString::to_string).collect(),
-        credentials: generation.vault.secrets().iter().map(|s| s.name().to_string()).collect(),
+        credentials: generation.broker.vault().secrets().iter().map(|s| s.name().to_string()).collect(),
         journal: journal.display().to_string(),
     }
 }

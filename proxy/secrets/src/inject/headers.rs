@@ -1,0 +1,121 @@
+//! Credentials in headers and cookies.
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_policy::Slot;
+use zeroize::Zeroizing;
+
+use super::{InjectError, Place, Swap};
+use crate::slot::{Shape, is_credential_header};
+
+impl<'a> Swap<'a> {
+    /// Exchanges what stands in slots, removes what the agent put there of its own, and notes all else.
+    pub(super) fn headers(&mut self, headers: &mut HeaderMap) -> Result<(), InjectError> {
+        for (name, value) in &*headers {
+            self.judge_header(name, value)?;
+        }
+        let mut done: Vec<&HeaderName> = Vec::new();
+        for name in self.destination.slots().filter_map(|slot| slot.header.as_ref()) {
+            if !done.contains(&name) && headers.contains_key(name) {
+                done.push(name);
+                self.fill_header(headers, name)?;
+            }
+        }
+        let has_slots = self.destination.slots().any(|slot| matches!(slot.slot, Slot::Cookie(_)));
+        if has_slots || headers.get_all(COOKIE).iter().any(|line| self.find(line.as_bytes(), 0).is_some()) {
+            self.fill_cookies(headers)?;
+        }
+        Ok(())
+    }
+
+    /// A token in a header that is no slot here: a try to use it, or only talked about.
+    fn judge_header(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), InjectError> {
+        let shape = Shape::of(name, value);
+        let Some(token) = self.find(shape.text(), 0) else { return Ok(()) };
+        if self.destination.header(name).any(|bound| bound.applies(self.ask)) {
+            return Ok(());
+        }
+        let is_this = |slot: &Slot| matches!(slot, Slot::Header(slot) if **slot == *name.as_str());
+        if is_credential_header(name) || self.is_slot_elsewhere(&token.whose, is_this) {
+            self.due(&token.whose, std::iter::empty(), || Place::Header(name.clone()))?;
+        }
+        if name != COOKIE {
+            self.pass(shape.text());
+        }
+        Ok(())
+    }
+
+    /// A slot: what holds the placeholder is filled, what does not is removed.
+    fn fill_header(&mut self, headers: &mut HeaderMap, name: &HeaderName) -> Result<(), InjectError> {
+        if !self.destination.header(name).any(|bound| bound.applies(self.ask)) {
+            return Ok(());
+        }
+        let mut filled = Vec::new();
+        for value in headers.get_all(name) {
+            let shape = Shape::of(name, value);
+            let Some(token) = self.find(shape.text(), 0) else { continue };
+            let secret = self.due(&token.whose, self.destination.header(name), || Place::Header(name.clone()))?;
+            filled.push(shape.fill(&token, secret, self.take(secret)?, name)?);
+        }
+        headers.remove(name);
+        for value in filled {
+            headers.append(name.clone(), value);
+        }
+        Ok(())
+    }
+
+    /// RFC 6265, section 4.2: `name=value; name=value`. Cookies that are no slot stay as they are.
+    fn fill_cookies(&mut self, headers: &mut HeaderMap) -> Result<(), InjectError> {
+        let mut lines = Vec::new();
+        for line in headers.get_all(COOKIE) {
+            let mut kept = Vec::new();
+            for pair in line.as_bytes().split(|b| *b == b';').map(<[u8]>::trim_ascii) {
+                kept.extend(self.cookie(pair)?);
+            }
+            lines.push(Zeroizing::new(kept.join(&b"; "[..])));
+        }
+        headers.remove(COOKIE);
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            let value = HeaderValue::from_bytes(line);
+            let mut value = value.map_err(|_| InjectError::Foreign { place: Place::Header(COOKIE) })?;
+            value.set_sensitive(true);
+            headers.append(COOKIE, value);
+        }
+        Ok(())
+    }
+
+    /// One cookie as it leaves; nothing where it is a slot that the agent filled itself.
+    fn cookie(&mut self, pair: &[u8]) -> Result<Option<Vec<u8>>, InjectError> {
+        let (name, value) = split(pair);
+        let is_this = |slot: &Slot| matches!(slot, Slot::Cookie(slot) if slot.as_bytes() == name);
+        let bound = || self.destination.slots().filter(|slot| is_this(&slot.slot)).flat_map(|slot| &slot.bound);
+        let place = || Place::Cookie(String::from_utf8_lossy(name).into_owned());
+        let whole = self.destination.broker().vault().tokens().whole(value);
+        if bound().any(|bound| bound.applies(self.ask)) {
+            let Some(whose) = whole else { return Ok(None) };
+            let secret = self.due(&whose, bound(), place)?;
+            let value = self.take(secret)?;
+            if !value.bytes().all(is_cookie_octet) {
+                return Err(InjectError::Unfit { secret: secret.name().clone(), place: place() });
+            }
+            return Ok(Some([name, b"=", value.as_bytes()].concat()));
+        }
+        if let Some(whose) = whole.filter(|whose| self.is_slot_elsewhere(whose, is_this)) {
+            self.due(&whose, std::iter::empty(), place)?;
+        }
+        self.pass(pair);
+        Ok(Some(pair.to_vec()))
+    }
+}
+
+fn split(pair: &[u8]) -> (&[u8], &[u8]) {
+    match pair.iter().position(|b| *b == b'=') {
+        Some(at) => (&pair[..at], &pair[at + 1..]),
+        None => (pair, b""),
+    }
+}
+
+/// RFC 6265, section 4.1.1.
+fn is_cookie_octet(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
+}
