@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod decode;
 mod encodings;
 mod inject;
 mod name;
@@ -21,6 +22,7 @@ mod tokens;
 mod vault;
 
 pub use broker::{Broker, Destination};
+pub use decode::{Coding, DECODED_PIECE_BYTES, DecodeError, Decoder};
 pub use inject::{InjectError, Outbound, Place, inject};
 pub use name::{NameError, SecretName};
 pub use placeholder::{PLACEHOLDER_RANDOM_BYTES, shape};
