@@ -45,8 +45,9 @@ pub(crate) struct Bound {
 #[derive(Debug, Clone)]
 pub struct Destination<'a> {
     broker: &'a Broker,
-    /// One group where the host stands in bindings by itself, more where wildcards cover it as well.
-    groups: Vec<&'a Group>,
+    first: Option<&'a Group>,
+    /// Where wildcards cover the host as well.
+    others: Vec<&'a Group>,
 }
 
 impl Broker {
@@ -80,16 +81,19 @@ impl Broker {
     /// Looks a destination up.
     #[must_use]
     pub fn destination(&self, authority: &Authority) -> Destination<'_> {
-        let mut groups = Vec::new();
+        let (mut first, mut others) = (None, Vec::new());
         let all = self.hosts.visit(&authority.host, |index| {
             let group = &self.groups[index as usize];
             if group.port == authority.port {
-                groups.push(group);
+                match first {
+                    None => first = Some(group),
+                    Some(_) => others.push(group),
+                }
             }
             ControlFlow::<()>::Continue(())
         });
         debug_assert!(all.is_continue());
-        Destination { broker: self, groups }
+        Destination { broker: self, first, others }
     }
 
     /// True when some binding, of whatever destination, opens such a slot for the secret.
@@ -119,7 +123,7 @@ impl<'a> Destination<'a> {
     /// True when some credential is bound to this destination, so that its replies are searched.
     #[must_use]
     pub fn is_bound(&self) -> bool {
-        !self.groups.is_empty()
+        self.first.is_some()
     }
 
     /// What replies are searched for; nothing where no credential is bound.
@@ -135,7 +139,7 @@ impl<'a> Destination<'a> {
 
     /// Every slot of the destination, open to this request or not.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &'a BoundSlot> {
-        self.groups.iter().flat_map(|group| &group.slots)
+        self.first.into_iter().chain(self.others.iter().copied()).flat_map(|group| &group.slots)
     }
 
     /// What is bound to a header.

@@ -51,8 +51,8 @@ impl Searcher {
         let mut grams = Bits::for_count(patterns.len() * stride);
         let mut heads = Bits::for_count(patterns.len());
         for pattern in usable() {
-            (0..stride).for_each(|at| grams.insert(read(&pattern[at..], gram)));
-            heads.insert(read(pattern, HEAD));
+            (0..stride).filter_map(|at| read(&pattern[at..], gram)).for_each(|gram| grams.insert(gram));
+            read(pattern, HEAD).into_iter().for_each(|head| heads.insert(head));
         }
         let longest = usable().map(|pattern| pattern.len()).max().unwrap_or(0);
         let beginnings = usable().flat_map(|pattern| (1..HEAD).map(|end| Box::from(&pattern[..end]))).collect();
@@ -83,8 +83,8 @@ impl Searcher {
             return None;
         }
         let mut at = from;
-        while at + self.gram <= data.len() {
-            if self.grams.holds(read(&data[at..], self.gram)) {
+        while let Some(gram) = data.get(at..).and_then(|rest| read(rest, self.gram)) {
+            if self.grams.holds(gram) {
                 // What began before was seen at an earlier place.
                 let earliest = (at + 1).saturating_sub(self.stride).max(from);
                 if let Some(hit) = (earliest..=at).find_map(|start| self.at(data, start)) {
@@ -99,7 +99,7 @@ impl Searcher {
     /// The longest pattern that begins right there.
     fn at(&self, data: &[u8], start: usize) -> Option<Hit> {
         let head = data[start..].first_chunk::<HEAD>()?;
-        if !self.heads.holds(read(head, HEAD)) {
+        if !self.heads.holds(u64::from(u32::from_le_bytes(*head))) {
             return None;
         }
         let fits = |index: &&u32| data[start..].starts_with(&self.patterns[**index as usize]);
@@ -121,7 +121,7 @@ impl Searcher {
             pattern.len() > suffix.len() && pattern.starts_with(suffix)
         };
         match suffix.first_chunk::<HEAD>() {
-            Some(head) if !self.heads.holds(read(head, HEAD)) => false,
+            Some(head) if !self.heads.holds(u64::from(u32::from_le_bytes(*head))) => false,
             Some(head) => self.by_head.get(head).is_some_and(|list| list.iter().any(longer)),
             None => self.beginnings.contains(suffix),
         }
@@ -131,14 +131,12 @@ impl Searcher {
 /// Bytes of the longer gram: what a 64-bit word holds.
 const GRAM: usize = 8;
 
-/// The first 4 or 8 bytes as one number.
-fn read(bytes: &[u8], gram: usize) -> u64 {
-    if gram == GRAM
-        && let Some(chunk) = bytes.first_chunk::<GRAM>()
-    {
-        return u64::from_le_bytes(*chunk);
+/// The first 4 or 8 bytes as one number, where there are as many.
+fn read(bytes: &[u8], gram: usize) -> Option<u64> {
+    match gram {
+        GRAM => bytes.first_chunk::<GRAM>().map(|chunk| u64::from_le_bytes(*chunk)),
+        _ => bytes.first_chunk::<HEAD>().map(|chunk| u64::from(u32::from_le_bytes(*chunk))),
     }
-    bytes.first_chunk::<HEAD>().map_or(0, |chunk| u64::from(u32::from_le_bytes(*chunk)))
 }
 
 /// A Bloom filter with two hashes: no false "no", and a false "yes" in about one of sixty.
@@ -156,23 +154,30 @@ impl Bits {
         Self { words: vec![0; bits / 64], shift: 64 - bits.ilog2() }
     }
 
-    fn places(&self, value: u64) -> [(usize, u64); 2] {
-        // Fibonacci hashing: the upper bits of a product with an odd constant depend on all bits of the value.
-        let place = |factor: u64| {
-            let bit = value.wrapping_mul(factor) >> self.shift;
-            (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
-        };
-        [place(0x9E37_79B9_7F4A_7C15), place(0xC2B2_AE3D_27D4_EB4F)]
+    /// Fibonacci hashing: the upper bits of a product with an odd constant depend on all bits of the value.
+    fn place(&self, value: u64, factor: u64) -> (usize, u64) {
+        let bit = value.wrapping_mul(factor) >> self.shift;
+        (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
     }
 
     fn insert(&mut self, value: u64) {
-        self.places(value).into_iter().for_each(|(word, bit)| self.words[word] |= bit);
+        for factor in FACTORS {
+            let (word, bit) = self.place(value, factor);
+            self.words[word] |= bit;
+        }
     }
 
     fn holds(&self, value: u64) -> bool {
-        self.places(value).into_iter().all(|(word, bit)| self.words[word] & bit != 0)
+        // The second word is only looked at where the first says yes.
+        FACTORS.into_iter().all(|factor| {
+            let (word, bit) = self.place(value, factor);
+            self.words[word] & bit != 0
+        })
     }
 }
+
+/// Two odd numbers without a pattern.
+const FACTORS: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F];
 
 impl Drop for Searcher {
     fn drop(&mut self) {

@@ -7,60 +7,47 @@ use zeroize::Zeroizing;
 
 use super::{InjectError, Place, Swap};
 use crate::slot::{Shape, is_credential_header};
+use crate::tokens::Token;
 
 impl<'a> Swap<'a> {
     /// Exchanges what stands in slots, removes what the agent put there of its own, and notes all else.
     pub(super) fn headers(&mut self, headers: &mut HeaderMap) -> Result<(), InjectError> {
-        for (name, value) in &*headers {
-            self.judge_header(name, value)?;
-        }
-        let mut done: Vec<&HeaderName> = Vec::new();
-        for name in self.destination.slots().filter_map(|slot| slot.header.as_ref()) {
-            if !done.contains(&name) && headers.contains_key(name) {
-                done.push(name);
-                self.fill_header(headers, name)?;
+        let mut emptied: Vec<HeaderName> = Vec::new();
+        let mut has_cookie_token = false;
+        for (name, value) in headers.iter_mut() {
+            let shape = Shape::of(name, value);
+            let token = self.find(shape.text(), 0);
+            let is_open_slot = self.destination.header(name).any(|bound| bound.applies(self.ask));
+            match token {
+                Some(token) if is_open_slot => {
+                    let secret =
+                        self.due(&token.whose, self.destination.header(name), || Place::Header(name.clone()))?;
+                    let filled = shape.fill(&token, secret, self.take(secret)?, name)?;
+                    *value = filled;
+                }
+                Some(_) if name == COOKIE => has_cookie_token = true,
+                Some(token) => self.judge(name, &token, shape.text())?,
+                None if is_open_slot => {
+                    *value = REMOVED;
+                    emptied.push(name.clone());
+                }
+                None => {}
             }
         }
-        let has_slots = self.destination.slots().any(|slot| matches!(slot.slot, Slot::Cookie(_)));
-        if has_slots || headers.get_all(COOKIE).iter().any(|line| self.find(line.as_bytes(), 0).is_some()) {
+        emptied.iter().for_each(|name| remove_emptied(headers, name));
+        if has_cookie_token || self.destination.slots().any(|slot| matches!(slot.slot, Slot::Cookie(_))) {
             self.fill_cookies(headers)?;
         }
         Ok(())
     }
 
     /// A token in a header that is no slot here: a try to use it, or only talked about.
-    fn judge_header(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), InjectError> {
-        let shape = Shape::of(name, value);
-        let Some(token) = self.find(shape.text(), 0) else { return Ok(()) };
-        if self.destination.header(name).any(|bound| bound.applies(self.ask)) {
-            return Ok(());
-        }
+    fn judge(&mut self, name: &HeaderName, token: &Token, text: &[u8]) -> Result<(), InjectError> {
         let is_this = |slot: &Slot| matches!(slot, Slot::Header(slot) if **slot == *name.as_str());
         if is_credential_header(name) || self.is_slot_elsewhere(&token.whose, is_this) {
             self.due(&token.whose, std::iter::empty(), || Place::Header(name.clone()))?;
         }
-        if name != COOKIE {
-            self.pass(shape.text());
-        }
-        Ok(())
-    }
-
-    /// A slot: what holds the placeholder is filled, what does not is removed.
-    fn fill_header(&mut self, headers: &mut HeaderMap, name: &HeaderName) -> Result<(), InjectError> {
-        if !self.destination.header(name).any(|bound| bound.applies(self.ask)) {
-            return Ok(());
-        }
-        let mut filled = Vec::new();
-        for value in headers.get_all(name) {
-            let shape = Shape::of(name, value);
-            let Some(token) = self.find(shape.text(), 0) else { continue };
-            let secret = self.due(&token.whose, self.destination.header(name), || Place::Header(name.clone()))?;
-            filled.push(shape.fill(&token, secret, self.take(secret)?, name)?);
-        }
-        headers.remove(name);
-        for value in filled {
-            headers.append(name.clone(), value);
-        }
+        self.pass(text);
         Ok(())
     }
 
@@ -105,6 +92,17 @@ impl<'a> Swap<'a> {
         }
         self.pass(pair);
         Ok(Some(pair.to_vec()))
+    }
+}
+
+/// Stands for a value that is to go, until its header is put together again; no value that was filled in is empty.
+const REMOVED: HeaderValue = HeaderValue::from_static("");
+
+fn remove_emptied(headers: &mut HeaderMap, name: &HeaderName) {
+    let kept: Vec<HeaderValue> = headers.get_all(name).iter().filter(|value| !value.is_empty()).cloned().collect();
+    headers.remove(name);
+    for value in kept {
+        headers.append(name.clone(), value);
     }
 }
 
