@@ -38,6 +38,7 @@ mod facts;
 pub mod glob;
 pub mod hosts;
 pub mod lint;
+pub mod profile;
 pub mod question;
 pub mod yaml;
 
