@@ -1,6 +1,6 @@
 //! What is in force: one policy and one vault, swapped together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tollgate_audit::digest::{hex, sha256};
@@ -22,32 +22,46 @@ pub struct Generation {
 
 /// The generation in force.
 #[derive(Debug)]
-pub struct Rules(ArcSwap<Generation>);
+pub struct Rules {
+    current: ArcSwap<Generation>,
+    /// Held while the next generation is made of the current one, so that a new policy and a new vault do not undo each other.
+    changing: Mutex<()>,
+}
 
 impl Rules {
     /// The first generation.
     #[must_use]
     pub fn new(policy: Policy, vault: Arc<Vault>) -> Self {
-        Self(ArcSwap::from_pointee(generation(1, policy, vault)))
+        Self { current: ArcSwap::from_pointee(generation(1, policy, vault)), changing: Mutex::new(()) }
     }
 
     /// What is in force now.
     #[must_use]
     pub fn current(&self) -> Arc<Generation> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
     /// Puts another policy in force, with the secrets as they are, and says what is in force now; nothing where the policy
     /// in force says the same already.
     pub fn replace_policy(&self, policy: Policy) -> Option<Arc<Generation>> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
         let next = generation(current.number + 1, policy, Arc::clone(current.broker.vault()));
         if next.policy_sha256 == current.policy_sha256 {
             return None;
         }
         let next = Arc::new(next);
-        self.0.store(Arc::clone(&next));
+        self.current.store(Arc::clone(&next));
         Some(next)
+    }
+
+    /// Puts other secrets in force, with the policy as it is.
+    pub fn replace_vault(&self, vault: Arc<Vault>) -> Arc<Generation> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        let next = Arc::new(generation(current.number + 1, current.policy.clone(), vault));
+        self.current.store(Arc::clone(&next));
+        next
     }
 }
 
