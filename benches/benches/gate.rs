@@ -1,15 +1,18 @@
 //! What the gate itself adds to a request: exchange, scrub, record, mint.
 
 use std::hint::black_box;
+use std::io::Write;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::Request;
 use tollgate_audit::{Chain, Event, Program, SigningKey, Verdict};
 use tollgate_model::{Ask, Authority, Caller, CanonicalPath, EncodedSlash, Host, Method, Scheme};
 use tollgate_policy::{Decision, Policy};
 use tollgate_proxy::CertificateAuthority;
-use tollgate_secrets::{Broker, Needles, Scrubber, Secret, SecretName, Vault, inject};
+use tollgate_secrets::{Broker, Coding, Decoder, Needles, Scrubber, Secret, SecretName, Vault, inject};
 
 const CREDENTIALS: usize = 50;
 
@@ -68,7 +71,8 @@ fn exchange(c: &mut Criterion) {
         b.iter_batched(
             || parts.clone(),
             |parts| inject(&permit, &ask, &broker.destination(&authority), parts).expect("exchanged"),
-            BatchSize::SmallInput,
+            // Few at once: the headers of a request have just been parsed and lie in the cache.
+            BatchSize::NumIterations(16),
         );
     });
 }
@@ -92,6 +96,29 @@ fn scrub(c: &mut Criterion) {
             });
         });
     }
+    group.finish();
+}
+
+/// What taking the coding off costs, beside [`scrub`].
+fn decode(c: &mut Criterion) {
+    let text = "{\"id\": 1234, \"name\": \"a quite ordinary JSON reply\", \"tags\": [\"ghost\", \"other\"]}\n";
+    let body = text.repeat(1 << 20).into_bytes()[..1 << 20].to_vec();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&body).expect("a Vec takes everything");
+    let packed = encoder.finish().expect("a Vec takes everything");
+    let needles = Arc::new(Needles::new([(&*value(0), &*placeholder(0))]));
+    let mut group = c.benchmark_group("decode");
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group.bench_function("gzip and scrub", |b| {
+        b.iter(|| {
+            let (mut decoder, mut scrubber) = (Decoder::new(Coding::Gzip), Scrubber::new(Arc::clone(&needles)));
+            let mut input = &packed[..];
+            while let Some(piece) = decoder.next(&mut input).expect("valid") {
+                black_box(scrubber.push(&piece));
+            }
+            scrubber.finish()
+        });
+    });
     group.finish();
 }
 
@@ -138,5 +165,5 @@ fn leaf(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, exchange, scrub, journal, leaf);
+criterion_group!(benches, exchange, scrub, decode, journal, leaf);
 criterion_main!(benches);

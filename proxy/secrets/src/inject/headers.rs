@@ -1,6 +1,6 @@
 //! Credentials in headers and cookies.
 
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_policy::Slot;
 use zeroize::Zeroizing;
@@ -12,14 +12,18 @@ use crate::tokens::Token;
 impl<'a> Swap<'a> {
     /// Exchanges what stands in slots, removes what the agent put there of its own, and notes all else.
     pub(super) fn headers(&mut self, headers: &mut HeaderMap) -> Result<(), InjectError> {
+        let open = self.open_headers();
         let mut emptied: Vec<HeaderName> = Vec::new();
         let mut has_cookie_token = false;
         for (name, value) in headers.iter_mut() {
+            let is_open = open.contains(&name);
+            // Most headers: no slot, and nothing in them.
+            if !is_open && name != AUTHORIZATION && self.find(value.as_bytes(), 0).is_none() {
+                continue;
+            }
             let shape = Shape::of(name, value);
-            let token = self.find(shape.text(), 0);
-            let is_open_slot = self.destination.header(name).any(|bound| bound.applies(self.ask));
-            match token {
-                Some(token) if is_open_slot => {
+            match self.find(shape.text(), 0) {
+                Some(token) if is_open => {
                     let secret =
                         self.due(&token.whose, self.destination.header(name), || Place::Header(name.clone()))?;
                     let filled = shape.fill(&token, secret, self.take(secret)?, name)?;
@@ -27,7 +31,7 @@ impl<'a> Swap<'a> {
                 }
                 Some(_) if name == COOKIE => has_cookie_token = true,
                 Some(token) => self.judge(name, &token, shape.text())?,
-                None if is_open_slot => {
+                None if is_open => {
                     *value = REMOVED;
                     emptied.push(name.clone());
                 }
@@ -39,6 +43,12 @@ impl<'a> Swap<'a> {
             self.fill_cookies(headers)?;
         }
         Ok(())
+    }
+
+    /// The headers that are slots for this request.
+    fn open_headers(&self) -> Vec<&'a HeaderName> {
+        let slots = self.destination.slots().filter(|slot| slot.bound.iter().any(|bound| bound.applies(self.ask)));
+        slots.filter_map(|slot| slot.header.as_ref()).collect()
     }
 
     /// A token in a header that is no slot here: a try to use it, or only talked about.
