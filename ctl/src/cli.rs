@@ -8,8 +8,9 @@ use tollgate_proxy::{LimitSetting, Pin};
 use tollgate_wire::cell::Feature;
 
 use crate::commands;
+use crate::credentials::SecretArgument;
 use crate::output::Output;
-use crate::session::{ExtraFiles, Order, SecretArgument};
+use crate::session::{ExtraFiles, Order};
 
 /// Egress proxy and credential broker for AI agents.
 ///
@@ -35,6 +36,16 @@ enum Command {
         #[command(subcommand)]
         command: commands::PolicyCommand,
     },
+    /// Keep credentials: set, list, rotate, revoke, reset, test, import
+    Credential {
+        #[command(subcommand)]
+        command: commands::CredentialCommand,
+    },
+    /// Keep sets of credentials by the profile of their service
+    Provider {
+        #[command(subcommand)]
+        command: commands::ProviderCommand,
+    },
     /// Check journals
     Audit {
         #[command(subcommand)]
@@ -56,10 +67,13 @@ struct RunArguments {
     /// The policy; edits take effect while the agent runs
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// A secret: NAME=env:VAR, NAME=file:PATH, NAME=cmd:COMMAND, or NAME alone for env:NAME.
-    /// The agent finds a placeholder in its variable NAME
+    /// A secret: NAME=env:VAR, NAME=store, NAME=file:PATH, NAME=cmd:COMMAND, NAME=oauth:FILE, or NAME alone for the variable
+    /// of that name, else the store. The agent finds a placeholder in its variable NAME
     #[arg(long = "secret", value_name = "NAME[=SOURCE]")]
     secrets: Vec<String>,
+    /// All credentials of a provider, as if each was given by --secret
+    #[arg(long = "provider", value_name = "NAME")]
+    providers: Vec<String>,
     /// A name for the sandbox; drawn if absent
     #[arg(long)]
     name: Option<String>,
@@ -139,11 +153,14 @@ COMMAND, or with 128+n if signal n ended it.";
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_tracing();
+    crate::session::forbid_core_dumps();
     let done = match cli.command {
         Command::Run(arguments) => arguments.order().and_then(|(order, quiet)| commands::run(order, quiet)),
         Command::Proxy(arguments) => commands::proxy(*arguments),
         Command::Status(arguments) => commands::status(arguments.name.as_deref(), arguments.output),
         Command::Policy { command } => commands::policy(command),
+        Command::Credential { command } => commands::credential(command),
+        Command::Provider { command } => commands::provider(command),
         Command::Audit { command: AuditCommand::Verify { journal, key } } => {
             commands::verify(journal.as_deref(), key.as_deref())
         }
@@ -165,6 +182,7 @@ impl RunArguments {
             name: self.name,
             policy: self.policy,
             secrets,
+            providers: self.providers,
             pins: self.pins,
             limits: self.limits,
             upstream_cas: self.upstream_cas,

@@ -1,12 +1,12 @@
 //! What is in force: one policy and one vault, swapped together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tollgate_audit::digest::{hex, sha256};
 use tollgate_policy::Policy;
-use tollgate_secrets::Vault;
+use tollgate_secrets::{Broker, Vault};
 
 /// One consistent state of the rules. A request holds the one it was judged by until it is done.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub struct Generation {
     pub policy: Policy,
     /// SHA-256 of its canonical text, hexadecimal.
     pub policy_sha256: String,
-    /// The secrets.
-    pub vault: Arc<Vault>,
+    /// The secrets, and where they may go.
+    pub broker: Broker,
     /// Counts the vaults from 1.
     pub vault_number: u64,
 }
@@ -28,6 +28,8 @@ pub struct Generation {
 pub struct Rules {
     current: ArcSwap<Generation>,
     changes: watch::Sender<()>,
+    /// Held while the next generation is made of the current one, so that two changes do not undo each other.
+    changing: Mutex<()>,
 }
 
 impl Rules {
@@ -45,7 +47,7 @@ impl Rules {
     }
 
     fn beginning_with(first: Generation) -> Self {
-        Self { current: ArcSwap::from_pointee(first), changes: watch::Sender::new(()) }
+        Self { current: ArcSwap::from_pointee(first), changes: watch::Sender::new(()), changing: Mutex::new(()) }
     }
 
     /// What is in force now.
@@ -56,28 +58,31 @@ impl Rules {
 
     /// Puts another policy and other secrets in force, together.
     pub fn replace(&self, policy: Policy, vault: Arc<Vault>) -> Arc<Generation> {
-        let current = self.current();
-        let next = Arc::new(generation(current.number + 1, policy, vault, current.vault_number + 1));
-        self.put_in_force(&next);
-        next
+        let made = self.change(|now| Some(generation(now.number + 1, policy, vault, now.vault_number + 1)));
+        made.unwrap_or_else(|| self.current())
     }
 
     /// Puts another policy in force, with the secrets as they are, and says what is in force now; nothing where the policy
     /// in force says the same already.
     pub fn replace_policy(&self, policy: Policy) -> Option<Arc<Generation>> {
-        let current = self.current();
-        let next = generation(current.number + 1, policy, Arc::clone(&current.vault), current.vault_number);
-        if next.policy_sha256 == current.policy_sha256 {
-            return None;
-        }
-        let next = Arc::new(next);
-        self.put_in_force(&next);
-        Some(next)
+        self.change(|now| {
+            let next = generation(now.number + 1, policy, Arc::clone(now.broker.vault()), now.vault_number);
+            (next.policy_sha256 != now.policy_sha256).then_some(next)
+        })
     }
 
-    fn put_in_force(&self, next: &Arc<Generation>) {
-        self.current.store(Arc::clone(next));
+    /// Puts other secrets in force, with the policy as it is.
+    pub fn replace_vault(&self, vault: Arc<Vault>) -> Arc<Generation> {
+        let made = self.change(|now| Some(generation(now.number + 1, now.policy.clone(), vault, now.vault_number + 1)));
+        made.unwrap_or_else(|| self.current())
+    }
+
+    fn change(&self, make: impl FnOnce(&Generation) -> Option<Generation>) -> Option<Arc<Generation>> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Arc::new(make(&self.current())?);
+        self.current.store(Arc::clone(&next));
         self.changes.send_replace(());
+        Some(next)
     }
 
     /// Told of every change.
@@ -88,5 +93,6 @@ impl Rules {
 
 fn generation(number: u64, policy: Policy, vault: Arc<Vault>, vault_number: u64) -> Generation {
     let policy_sha256 = hex(&sha256(policy.document().canonical().as_bytes()));
-    Generation { number, policy, policy_sha256, vault, vault_number }
+    let broker = Broker::new(policy.credentials(), vault);
+    Generation { number, policy, policy_sha256, broker, vault_number }
 }

@@ -42,7 +42,7 @@ fn check_policy(policy: &str, said: &[&str]) {
 #[test]
 fn a_wrong_command_line_is_2() {
     check(&["--secret", "1BAD"], AGENT, 2, &["--secret", "a secret's name is"]);
-    check(&["--secret", "TOKEN=vault:x"], AGENT, 2, &["env:VAR, file:PATH or cmd:COMMAND"]);
+    check(&["--secret", "TOKEN=vault:x"], AGENT, 2, &["env:VAR, store, file:PATH, cmd:COMMAND or oauth:FILE"]);
     let typed = Bench::new(POLICY).agent(&["--secret", "TOKEN=ghp_typed"], AGENT);
     assert!(!typed.stderr.contains("ghp_typed"), "a value that was typed by mistake is not repeated: {typed:?}");
     check(&["--resolve", "api.test:443"], AGENT, 2, &["NAME:PORT:ADDRESS"]);
@@ -138,8 +138,16 @@ fn without_redirection_other_ports_are_refused_at_once() {
 }
 
 #[test]
+fn a_policy_that_asks_for_signing_is_3() {
+    let signed = POLICY.replace("protocol: rest", "protocol: rest, credential_signing: sigv4, signing_service: s3");
+    assert_ne!(signed, POLICY);
+    check_policy(&signed, &["policy.yaml:", "asks for signed requests"]);
+}
+
+#[test]
 fn a_secret_that_cannot_be_read_is_5() {
-    check(&["--secret", "UNSET"], AGENT, 5, &["secret UNSET", "not set"]);
+    check(&["--secret", "UNSET"], AGENT, 5, &["secret UNSET", "neither in the environment nor in the store"]);
+    check(&["--secret", "A=env:UNSET"], AGENT, 5, &["secret A", "not set"]);
     check(&["--secret", "A=file:/does/not/exist"], AGENT, 5, &["secret A", "/does/not/exist"]);
     check(&["--secret", "A=cmd:exit 3"], AGENT, 5, &["secret A", "`exit 3` failed with exit status: 3"]);
     check(&["--secret", "A=cmd:true"], AGENT, 5, &["secret A", "empty"]);

@@ -132,3 +132,25 @@ fn the_readmes_demo_is_the_demos() {
         assert!(readme.contains(line), "{line:?} is not in README.md");
     }
 }
+
+#[test]
+fn provider_profiles_load_and_bind_what_they_need() {
+    let profiles = files(&root().join("presets/providers"), &["yaml"]);
+    assert!(profiles.len() >= 13, "{profiles:?}");
+    // Signing is not there yet, and the bindings of one's own credentials are in one's own policy.
+    const WITHOUT_BINDINGS: &[&str] = &["aws", "generic"];
+    for path in profiles {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let profile = match tollgate_policy::profile::Profile::read(&text) {
+            Ok(profile) => profile,
+            Err(diagnostics) => panic!("{}: {diagnostics}", path.display()),
+        };
+        assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(&*profile.id));
+        for credential in &profile.credentials {
+            for variable in &credential.variables {
+                let is_bound = profile.document.credentials.iter().any(|binding| binding.credential == *variable);
+                assert_eq!(is_bound, !WITHOUT_BINDINGS.contains(&&*profile.id), "{} {variable}", profile.id);
+            }
+        }
+    }
+}

@@ -1,13 +1,17 @@
 //! What the subcommands do.
 
 mod audit;
+mod credential;
 mod policy;
+mod provider;
 mod proxy;
 mod run;
 mod status;
 
 pub use audit::{read_key, verify};
+pub use credential::{CredentialCommand, credential};
 pub use policy::{PolicyCommand, policy};
+pub use provider::{ProviderCommand, provider};
 pub use proxy::{ProxyArguments, proxy};
 pub use run::{run, runtime};
 pub use status::status;

@@ -19,8 +19,9 @@ use tollgate_secrets::SecretName;
 use tollgate_supervisor::Outcome;
 
 use crate::commands::runtime;
+use crate::credentials::{SecretArgument, Source};
 use crate::failure::{Failure, Kind};
-use crate::session::{ExtraFiles, Order, SecretArgument, Session, Source};
+use crate::session::{ExtraFiles, Order, Session};
 
 pub use agent::{Role, play};
 use service::Service;

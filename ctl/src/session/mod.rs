@@ -6,12 +6,12 @@
 pub mod environment;
 mod grants;
 mod policy_file;
-mod source;
 pub mod trust;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tollgate_audit::Event;
@@ -19,7 +19,7 @@ use tollgate_proxy::{
     Capacity, CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool,
     Resolver, Rules, Setup, Sockets, upstream_config,
 };
-use tollgate_secrets::{PLACEHOLDER_RANDOM_BYTES, Secret, Vault, shape};
+use tollgate_secrets::{SecretName, Vault};
 use tollgate_supervisor::{Confined, LaunchError, Outcome, Signaller};
 use tollgate_wire::cell::{Cell, Control, Feature};
 use tollgate_wire::status::Status;
@@ -27,8 +27,8 @@ use tollgate_wire::status::Status;
 pub use environment::Extra as ExtraEnvironment;
 pub use grants::Extra as ExtraFiles;
 pub use policy_file::PolicyFile;
-pub use source::{SecretArgument, Source};
 
+use crate::credentials::{Keeper, Keeping, Providers, SecretArgument, Source, Store, draw};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, random};
 use crate::operator;
@@ -47,6 +47,8 @@ pub struct Order {
     pub policy: PathBuf,
     /// Secrets and where they are.
     pub secrets: Vec<SecretArgument>,
+    /// Providers of which all secrets are wanted.
+    pub providers: Vec<String>,
     /// Operator's pins.
     pub pins: Vec<Pin>,
     /// Bounds that differ from the defaults.
@@ -67,6 +69,7 @@ pub struct Order {
 pub struct Session {
     confined: Confined,
     order: Order,
+    keeping: Keeping,
     rules: Arc<Rules>,
     journal: Arc<Journal>,
     gate: Arc<Gate>,
@@ -86,16 +89,19 @@ pub struct Running {
     gate: Arc<Gate>,
     folder: SandboxFolder,
     _follower: Follower,
+    keeping: Keeping,
     operator: operator::Server,
 }
 
 impl Session {
     /// Prepares a sandbox. To be called from the main thread before any other exists: the supervisor is its child.
-    pub fn prepare(order: Order) -> Result<Self, Failure> {
+    pub fn prepare(mut order: Order) -> Result<Self, Failure> {
         let home = order.home.as_deref().map_or_else(Home::open, Home::open_at)?;
+        add_providers(&mut order, &home)?;
         let file = PolicyFile::new(&order.policy)?;
         let policy = file.load()?;
-        let vault = Arc::new(read_vault(&order.secrets)?);
+        let keeper = Keeper::open(&order.secrets, Store::of(&home), draw)?;
+        let vault = Arc::new(keeper.vault(Instant::now()));
         let name = order.name.clone().map_or_else(draw_name, Ok)?;
         let folder = home.sandbox(&name)?;
         let cell = cell(&order, &home, &policy, &vault, &file, &folder)?;
@@ -110,6 +116,7 @@ impl Session {
             Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
         let journal = Arc::new(journal);
         let confined = tollgate_supervisor::launch(&cell).map_err(|e| not_started(&journal, &e))?;
+        hide_memory();
         raise_file_limit();
         let rules = Arc::new(Rules::new(policy, vault));
         let (sockets, identifier, root, confined) = take_sockets(confined);
@@ -125,7 +132,19 @@ impl Session {
         };
         let status = status(&name, &order, &rules, &confined.controls, journal.path());
         let gate = Gate::new(setup);
-        let session = Self { confined, order, rules, journal, gate, sockets, fence, file, folder, status };
+        let session = Self {
+            confined,
+            order,
+            keeping: Keeping::new(keeper),
+            rules,
+            journal,
+            gate,
+            sockets,
+            fence,
+            file,
+            folder,
+            status,
+        };
         session.record_opening()?;
         Ok(session)
     }
@@ -140,6 +159,7 @@ impl Session {
             fence: self.fence,
             refused: None,
         })?;
+        self.keeping.start(&self.rules);
         let operator = operator::Server::start(&self.folder, self.status, self.rules)?;
         let agent = Event::Agent { command: &self.order.command };
         self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
@@ -148,7 +168,7 @@ impl Session {
         let confined = self.confined;
         let waiter = tokio::task::spawn_blocking(move || confined.wait());
         let (journal, gate, folder) = (self.journal, self.gate, self.folder);
-        Ok(Running { waiter, signaller, journal, gate, folder, _follower: follower, operator })
+        Ok(Running { waiter, signaller, journal, gate, folder, _follower: follower, keeping: self.keeping, operator })
     }
 
     /// The sandbox's name.
@@ -197,7 +217,8 @@ impl Running {
 
     /// Lets the last connections be recorded, and signs the journal's end.
     pub async fn close(self, outcome: &Outcome) -> Result<(), Failure> {
-        let Self { journal, gate, operator, folder, .. } = self;
+        let Self { journal, gate, operator, folder, keeping, .. } = self;
+        drop(keeping);
         gate.drain().await;
         drop(operator);
         let _ = std::fs::remove_file(folder.socket());
@@ -209,21 +230,37 @@ impl Running {
     }
 }
 
-fn read_vault(arguments: &[SecretArgument]) -> Result<Vault, Failure> {
-    let refused = |name: &dyn std::fmt::Display, why: &dyn std::fmt::Display| {
-        Failure::new(Kind::Credential, format!("secret {name}: {why}"))
-    };
-    let mut secrets: Vec<Secret> = Vec::new();
-    for SecretArgument { name, source } in arguments {
-        if secrets.iter().any(|known| known.name() == name) {
-            return Err(refused(name, &"it is given twice"));
-        }
-        let value = source.read().map_err(|e| refused(name, &e))?;
-        let random: [u8; PLACEHOLDER_RANDOM_BYTES] = random()?;
-        let placeholder = shape(secrecy::ExposeSecret::expose_secret(&value), &random);
-        secrets.push(Secret::new(name.clone(), value, placeholder).map_err(|e| refused(name, &e))?);
+/// Adds the credentials of the providers that were asked for; each may be named by itself as well.
+fn add_providers(order: &mut Order, home: &Home) -> Result<(), Failure> {
+    if order.providers.is_empty() {
+        return Ok(());
     }
-    Ok(Vault::new(secrets))
+    let providers = Providers::open(home)?;
+    for provider in &order.providers {
+        for name in &providers.get(provider)?.credentials {
+            let parsed = SecretName::parse(name);
+            let parsed = parsed.map_err(|e| Failure::new(Kind::State, format!("provider {provider}: {name}: {e}")))?;
+            if order.secrets.iter().all(|known| known.name != parsed) {
+                order.secrets.push(SecretArgument { name: parsed, source: Source::Anywhere(name.clone()) });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A core dump of this process would hold every secret.
+pub fn forbid_core_dumps() {
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
+        tracing::warn!(%error, "core dumps could not be turned off");
+    }
+}
+
+/// Other processes of this user may not read the memory of this one (prctl(2), PR_SET_DUMPABLE). Not before the supervisor
+/// was started, which needs what belongs to a process that is no secret.
+fn hide_memory() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "other processes of this user can read this one's memory");
+    }
 }
 
 fn cell(
@@ -288,7 +325,7 @@ fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journa
         controls: controls.to_vec(),
         degraded: controls.iter().filter(|c| !c.enforced).map(|c| c.name.clone()).collect(),
         pins: order.pins.iter().map(ToString::to_string).collect(),
-        credentials: generation.vault.secrets().iter().map(|s| s.name().to_string()).collect(),
+        credentials: generation.broker.vault().secrets().iter().map(|s| s.name().to_string()).collect(),
         journal: journal.display().to_string(),
     }
 }

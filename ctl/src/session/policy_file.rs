@@ -53,10 +53,22 @@ impl PolicyFile {
             return Err(unreadable(&format!("it has {size} bytes, more than {MAX_POLICY_BYTES}")));
         }
         let text = std::fs::read_to_string(&self.path).map_err(|e| unreadable(&e))?;
-        tollgate_policy::load(&text).map_err(|diagnostics| {
+        let policy = tollgate_policy::load(&text).map_err(|diagnostics| {
             let lines: Vec<_> = diagnostics.iter().map(|d| format!("{}:{d}", self.shown.display())).collect();
             refused(format!("the policy is not valid:\n{}", lines.join("\n")))
-        })
+        })?;
+        let endpoints = || policy.document().network_policies.values().flat_map(|entry| &entry.endpoints);
+        if let Some(endpoint) = endpoints().find(|endpoint| endpoint.credential_signing.is_some()) {
+            // Passed on unsigned, its requests would not be what the policy says they are.
+            let (place, at) = (self.shown.display(), endpoint.at);
+            return Err(refused(format!(
+                "{place}:{}:{}: the endpoint {} asks for signed requests, which this version does not make",
+                at.line,
+                at.column,
+                endpoint.describe()
+            )));
+        }
+        Ok(policy)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The agents of a stand-alone proxy: what their files say, and what of that is in force.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::ClientConfig;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tollgate_audit::digest::sha256;
 use tollgate_policy::Policy;
@@ -15,6 +17,7 @@ use tollgate_secrets::Vault;
 use super::config::{AgentConfig, Config};
 use super::placeholders::Placeholders;
 use super::private;
+use crate::credentials::{Keeper, Keeping};
 use crate::failure::{Failure, Kind};
 use crate::session::PolicyFile;
 
@@ -24,8 +27,8 @@ pub struct Material {
     pub config: AgentConfig,
     token: Option<Token>,
     policy: Policy,
-    vault: Vault,
-    secrets: [u8; 32],
+    /// Nothing where the agent keeps the sources that it has.
+    keeper: Option<Keeper>,
 }
 
 /// Which upstreams are believed and where pinned names live; compared to find out whether that has changed.
@@ -44,7 +47,7 @@ pub struct Member {
     /// The connections that it may still open.
     pub share: Arc<Semaphore>,
     token: Option<Token>,
-    secrets: [u8; 32],
+    keeping: Keeping,
     gate: Arc<Gate>,
 }
 
@@ -61,7 +64,7 @@ const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
 impl Material {
     /// Reads what every agent needs, or says what is wrong with the first one that lacks something.
-    pub fn read(config: &Config, placeholders: &mut Placeholders) -> Result<Vec<Self>, Failure> {
+    pub fn read(config: &Config, placeholders: &mut Placeholders, members: &[Member]) -> Result<Vec<Self>, Failure> {
         let mut found: Vec<Self> = Vec::new();
         for agent in &config.agents {
             let token = agent.token_file.as_ref().map(|_| read_token(agent)).transpose()?;
@@ -71,8 +74,9 @@ impl Material {
                 return Err(Failure::new(Kind::Credential, message));
             }
             let policy = PolicyFile::new(&agent.policy)?.load()?;
-            let (vault, secrets) = placeholders.vault(agent)?;
-            found.push(Self { config: agent.clone(), token, policy, vault, secrets });
+            let goes_on = members.iter().any(|member| member.is(agent, token.as_ref()));
+            let keeper = (!goes_on).then(|| placeholders.keeper(agent)).transpose()?;
+            found.push(Self { config: agent.clone(), token, policy, keeper });
         }
         Ok(found)
     }
@@ -119,25 +123,47 @@ impl Trust {
 impl Member {
     /// An agent that nobody was before, or that takes the place of one whose token was another.
     fn new(material: Material, before: Option<&Self>, trust: &Trust, common: &Common) -> Self {
-        let Material { config, token, policy, vault, secrets } = material;
+        let Material { config, token, policy, keeper } = material;
+        let keeper = keeper.expect("only an agent that goes on was read without its secrets");
+        let vault = Arc::new(keeper.vault(Instant::now()));
         let rules = Arc::new(match before {
-            Some(before) => Rules::after(&before.rules, policy, Arc::new(vault)),
-            None => Rules::new(policy, Arc::new(vault)),
+            Some(before) => Rules::after(&before.rules, policy, vault),
+            None => Rules::new(policy, vault),
         });
         let gate = common.gate(&rules, trust);
         let share = usize::try_from(common.connections_per_agent).unwrap_or(usize::MAX);
-        Self { config, rules, share: Arc::new(Semaphore::new(share)), token, secrets, gate }
+        Self { config, rules, share: Arc::new(Semaphore::new(share)), token, keeping: Keeping::new(keeper), gate }
     }
 
     /// The same agent with what its files say now. Open connections go on under the new rules.
     fn renew(self, material: Material, trust: Option<&Trust>, common: &Common) -> Self {
-        let Material { config, token, policy, vault, secrets } = material;
-        match secrets == self.secrets {
-            true => drop(self.rules.replace_policy(policy)),
-            false => drop(self.rules.replace(policy, Arc::new(vault))),
-        }
+        let Material { config, token, policy, keeper } = material;
+        let put_in_force = |vault: Option<Vault>| match vault {
+            None => drop(self.rules.replace_policy(policy)),
+            Some(vault) => drop(self.rules.replace(policy, Arc::new(vault))),
+        };
+        let keeping = match keeper {
+            Some(keeper) => {
+                put_in_force(Some(keeper.vault(Instant::now())));
+                Keeping::new(keeper)
+            }
+            None => {
+                Handle::current().block_on(self.keeping.renew(put_in_force));
+                self.keeping
+            }
+        };
         let gate = trust.map_or(self.gate, |trust| common.gate(&self.rules, trust));
-        Self { config, rules: self.rules, share: self.share, token, secrets, gate }
+        Self { config, rules: self.rules, share: self.share, token, keeping, gate }
+    }
+
+    /// Looks after its secrets from now on. Needs a runtime.
+    pub fn keep(&mut self) {
+        self.keeping.start(&self.rules);
+    }
+
+    /// True for the agent of this name and token, with secrets from where it has them.
+    fn is(&self, agent: &AgentConfig, token: Option<&Token>) -> bool {
+        self.config.name == agent.name && self.token.as_ref() == token && self.config.secrets == agent.secrets
     }
 
     /// Ends what the agent may do: connections that are open get nothing through any more.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Instant;
 
 use super::agents::read_token;
 use super::config::{AgentConfig, Config, Place, Speaks};
@@ -30,10 +31,11 @@ pub fn exports(
         let message = format!("{} has no agent {agent}; it has: {}", file.shown.display(), names.join(", "));
         return Err(Failure::new(Kind::Usage, message));
     };
-    let folder = Home::open()?.proxy(&config.name)?;
+    let home = Home::open()?;
+    let folder = home.proxy(&config.name)?;
     authority::open(&config.authority, &folder)?;
-    let mut placeholders = Placeholders::open(&folder)?;
-    let (vault, _) = placeholders.vault(agent)?;
+    let mut placeholders = Placeholders::open(&home, &folder)?;
+    let vault = placeholders.keeper(agent)?.vault(Instant::now());
     placeholders.save()?;
     let proxy = proxy(&config, agent, address)?;
     let own = folder.path.join("ca");

@@ -26,7 +26,7 @@ pub use service_manager::{ServiceManager, State};
 
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder};
-use agents::{Material, Trust};
+use agents::{Material, Member, Trust};
 use config::Config;
 use placeholders::Placeholders;
 
@@ -84,9 +84,10 @@ impl ConfigFile {
     /// Reads everything that a start would read and gives the warnings.
     pub fn check(&self) -> Result<Vec<String>, Failure> {
         let (config, warnings) = self.load()?;
-        let folder = Home::open()?.proxy(&config.name)?;
+        let home = Home::open()?;
+        let folder = home.proxy(&config.name)?;
         authority::open(&config.authority, &folder)?;
-        Ok(Fresh::read(config, warnings, &folder)?.warnings)
+        Ok(Fresh::read(config, warnings, &home, &folder, &[])?.warnings)
     }
 
     fn unreadable(shown: &Path, why: &dyn std::fmt::Display) -> Failure {
@@ -97,9 +98,15 @@ impl ConfigFile {
 
 impl Fresh {
     /// Reads every file that the configuration names.
-    fn read(config: Config, warnings: Vec<String>, folder: &SandboxFolder) -> Result<Self, Failure> {
-        let mut placeholders = Placeholders::open(folder)?;
-        let agents = Material::read(&config, &mut placeholders)?;
+    fn read(
+        config: Config,
+        warnings: Vec<String>,
+        home: &Home,
+        folder: &SandboxFolder,
+        members: &[Member],
+    ) -> Result<Self, Failure> {
+        let mut placeholders = Placeholders::open(home, folder)?;
+        let agents = Material::read(&config, &mut placeholders, members)?;
         let trust = Trust::read(&config)?;
         let certificates = listeners::certificates(&config)?;
         placeholders.save()?;

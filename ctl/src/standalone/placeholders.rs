@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use secrecy::ExposeSecret;
-use tollgate_audit::digest::sha256;
-use tollgate_secrets::{PLACEHOLDER_RANDOM_BYTES, Secret, Vault, shape};
+use tollgate_secrets::SecretName;
 
 use super::config::AgentConfig;
 use super::private;
+use crate::credentials::{Keeper, Store, draw};
 use crate::failure::{Failure, Kind};
-use crate::home::{SandboxFolder, random, write_private};
+use crate::home::{Home, SandboxFolder, write_private};
 
 /// Agent, name of the secret, placeholder.
 type Table = BTreeMap<String, BTreeMap<String, String>>;
@@ -21,13 +20,14 @@ type Table = BTreeMap<String, BTreeMap<String, String>>;
 pub struct Placeholders {
     path: PathBuf,
     table: Table,
+    store: Store,
     changed: bool,
     _lock: File,
 }
 
 impl Placeholders {
     /// Reads the file in the proxy's state folder.
-    pub fn open(folder: &SandboxFolder) -> Result<Self, Failure> {
+    pub fn open(home: &Home, folder: &SandboxFolder) -> Result<Self, Failure> {
         let path = folder.path.join("placeholders.json");
         let unusable = |why: String| Failure::new(Kind::State, format!("the placeholders: {why}"));
         let lock = lock(&folder.path.join("placeholders.lock")).map_err(|e| unusable(e.to_string()))?;
@@ -38,24 +38,14 @@ impl Placeholders {
                 serde_json::from_str(&text).map_err(|e| unusable(format!("{}: {e}", path.display())))?
             }
         };
-        Ok(Self { path, table, changed: false, _lock: lock })
+        Ok(Self { path, table, store: Store::of(home), changed: false, _lock: lock })
     }
 
-    /// Reads an agent's secrets and gives each its placeholder, the one that it always had. The digest beside the vault
-    /// changes when a value does.
-    pub fn vault(&mut self, agent: &AgentConfig) -> Result<(Vault, [u8; 32]), Failure> {
-        let (mut secrets, mut digests) = (Vec::new(), Vec::new());
-        for secret in &agent.secrets {
-            let refused = |why: &dyn std::fmt::Display| {
-                Failure::new(Kind::Credential, format!("agent {}: secret {}: {why}", agent.name, secret.name))
-            };
-            let value = secret.source.read().map_err(|e| refused(&e))?;
-            let placeholder = self.placeholder(&agent.name, secret.name.as_str(), value.expose_secret())?;
-            digests.extend(sha256(secret.name.as_str().as_bytes()));
-            digests.extend(sha256(value.expose_secret().as_bytes()));
-            secrets.push(Secret::new(secret.name.clone(), value, placeholder).map_err(|e| refused(&e))?);
-        }
-        Ok((Vault::new(secrets), sha256(&digests)))
+    /// Reads an agent's secrets and gives each its placeholder, the one that it always had.
+    pub fn keeper(&mut self, agent: &AgentConfig) -> Result<Keeper, Failure> {
+        let store = self.store.clone();
+        Keeper::open(&agent.secrets, store, |name, value| self.placeholder(&agent.name, name, value))
+            .map_err(|failure| Failure::new(Kind::Credential, format!("agent {}: {}", agent.name, failure.message())))
     }
 
     /// Writes what was drawn.
@@ -68,14 +58,13 @@ impl Placeholders {
             .map_err(|e| Failure::new(Kind::State, format!("{} cannot be written: {e}", self.path.display())))
     }
 
-    fn placeholder(&mut self, agent: &str, name: &str, value: &str) -> Result<String, Failure> {
+    fn placeholder(&mut self, agent: &str, name: &SecretName, value: &str) -> Result<String, Failure> {
         let own = self.table.entry(agent.to_owned()).or_default();
-        if let Some(known) = own.get(name) {
+        if let Some(known) = own.get(name.as_str()) {
             return Ok(known.clone());
         }
-        let random: [u8; PLACEHOLDER_RANDOM_BYTES] = random()?;
-        let placeholder = shape(value, &random);
-        own.insert(name.to_owned(), placeholder.clone());
+        let placeholder = draw(name, value)?;
+        own.insert(name.to_string(), placeholder.clone());
         self.changed = true;
         Ok(placeholder)
     }

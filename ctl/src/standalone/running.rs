@@ -26,6 +26,7 @@ pub struct Prepared {
 pub struct Running {
     file: ConfigFile,
     config: Config,
+    home: Home,
     folder: SandboxFolder,
     common: Common,
     members: Vec<Member>,
@@ -55,7 +56,7 @@ impl Prepared {
         let home = Home::open()?;
         let folder = home.proxy(&config.name)?;
         refuse_a_second(&folder)?;
-        let fresh = Fresh::read(config, warnings, &folder)?;
+        let fresh = Fresh::read(config, warnings, &home, &folder, &[])?;
         raise_file_limit();
         let sockets = listeners::open(&fresh.config)?;
         let authority = Arc::new(authority::open(&fresh.config.authority, &folder)?);
@@ -77,6 +78,7 @@ impl Prepared {
         let running = Running {
             file,
             config,
+            home,
             folder,
             common,
             members,
@@ -100,6 +102,7 @@ impl Prepared {
             let failed = |e| Failure::new(Kind::Other, format!("the proxy cannot serve: {e}"));
             running.front.listen(socket, door).map_err(failed)?;
         }
+        running.members.iter_mut().for_each(Member::keep);
         running.operator = Some(operator::Server::listen(&running.folder, running.facts.router())?);
         Ok(running)
     }
@@ -126,7 +129,7 @@ impl Prepared {
         let controls: Vec<_> = self.sockets.iter().map(|socket| format!("listener: {}", socket.describe())).collect();
         let pins: Vec<_> = config.pins.iter().map(ToString::to_string).collect();
         let secrets = |member: &Member| {
-            let vault = Arc::clone(&member.rules.current().vault);
+            let vault = Arc::clone(&member.rules.current().broker.vault());
             let name = member.config.name.clone();
             vault.secrets().iter().map(|secret| format!("{name}: {}", secret.name())).collect::<Vec<_>>()
         };
@@ -171,7 +174,7 @@ impl Running {
             return Err(Failure::new(Kind::Policy, message));
         }
         let watched = (config.files() != self.config.files()).then(|| watch(&self.file, &config)).transpose()?;
-        let fresh = Fresh::read(config, warnings, &self.folder)?;
+        let fresh = Fresh::read(config, warnings, &self.home, &self.folder, &self.members)?;
         if let Some(watch) = watched {
             self.watch = watch;
         }
@@ -185,6 +188,7 @@ impl Running {
         let trust_changed = !trust.is_as(&self.trust);
         let members = std::mem::take(&mut self.members);
         self.members = self.common.replace(members, agents, &trust, trust_changed);
+        self.members.iter_mut().for_each(Member::keep);
         self.front.replace_roster(roster(&self.members));
         for (served, new) in self.certificates.iter().zip(certificates) {
             served.store(new);

@@ -138,7 +138,7 @@ impl Shared {
             generation: generation.number,
             policy_sha256: generation.policy_sha256.clone(),
             audit_endpoints: audit_endpoints(&generation),
-            credentials: generation.vault.secrets().iter().map(|s| s.name().to_string()).collect(),
+            credentials: generation.broker.vault().secrets().iter().map(|s| s.name().to_string()).collect(),
             connections: limits.connections_per_agent.saturating_sub(free),
             connection_limit: limits.connections_per_agent,
         }

@@ -38,6 +38,7 @@ mod facts;
 pub mod glob;
 pub mod hosts;
 pub mod lint;
+pub mod profile;
 pub mod question;
 pub mod yaml;
 
@@ -47,7 +48,7 @@ pub use decide::{
     Reach, Reason, Unreadable,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
-pub use document::{Compatibility, CredentialBinding, Document, Filesystem, Process};
+pub use document::{Compatibility, CredentialBinding, Document, Filesystem, Process, Slot};
 pub use facts::AuditEndpoint;
 
 /// Reads, validates and compiles a policy.

@@ -81,13 +81,13 @@ fn hex(text: &str, upper: bool) -> String {
     text.bytes().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") }).collect()
 }
 
-fn percent(text: &str, keep: fn(u8) -> bool, upper: bool) -> String {
+pub(crate) fn percent(text: &str, keep: fn(u8) -> bool, upper: bool) -> String {
     let escape = |b: u8| if upper { format!("%{b:02X}") } else { format!("%{b:02x}") };
     text.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { escape(b) }).collect()
 }
 
 /// RFC 3986, section 2.3.
-fn is_unreserved(byte: u8) -> bool {
+pub(crate) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
@@ -97,12 +97,12 @@ fn is_component(byte: u8) -> bool {
 }
 
 /// RFC 3986, section 3.3.
-fn is_pchar(byte: u8) -> bool {
+pub(crate) fn is_pchar(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte)
 }
 
 /// RFC 8259, section 7: short escapes where they exist, `\uXXXX` for the rest.
-fn json(text: &str, escape: fn(char) -> bool) -> String {
+pub(crate) fn json(text: &str, escape: fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -8,17 +8,24 @@
 //! scrubber, nowhere else; nothing here prints them.
 #![forbid(unsafe_code)]
 
-mod binding;
+mod broker;
+mod decode;
 mod encodings;
 mod inject;
 mod name;
 mod placeholder;
+mod rewrite;
 mod scrub;
+mod search;
 mod slot;
+mod tokens;
 mod vault;
 
-pub use inject::{InjectError, Outbound, inject, is_bound};
+pub use broker::{Broker, Destination};
+pub use decode::{Coding, DECODED_PIECE_BYTES, DecodeError, Decoder};
+pub use inject::{InjectError, Outbound, Place, inject};
 pub use name::{NameError, SecretName};
 pub use placeholder::{PLACEHOLDER_RANDOM_BYTES, shape};
+pub use rewrite::{Encoding, Fields, MAX_HELD_BYTES, Rewriter};
 pub use scrub::{Needles, Scrubber};
 pub use vault::{Secret, ValueError, Vault};

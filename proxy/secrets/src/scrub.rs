@@ -1,21 +1,16 @@
 //! Scrubbing: a reply gives back placeholders where it held secrets.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
-use crate::encodings::spellings;
+use crate::encodings::{Spelling, spellings};
+use crate::search::Searcher;
 
 /// Every spelling of every secret that a reply is searched for, compiled once.
 pub struct Needles {
-    automaton: AhoCorasick,
+    searcher: Searcher,
     replacements: Vec<Vec<u8>>,
-    /// Sorted, to answer "does any needle begin with these bytes".
-    sorted: BTreeSet<Vec<u8>>,
-    begins: [bool; 256],
-    longest: usize,
     keeps_length: bool,
 }
 
@@ -25,7 +20,7 @@ pub struct Needles {
 #[derive(Debug)]
 pub struct Scrubber {
     needles: Arc<Needles>,
-    held: Vec<u8>,
+    held: Zeroizing<Vec<u8>>,
     found: u64,
 }
 
@@ -33,21 +28,11 @@ impl Needles {
     /// Compiles the needles of `(value, placeholder)` pairs.
     #[must_use]
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let all: Vec<_> = pairs.into_iter().flat_map(|(value, placeholder)| spellings(value, placeholder)).collect();
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(all.iter().map(|s| &s.needle))
-            .expect("a few hundred needles are far below the automaton's limits");
-        let mut begins = [false; 256];
-        all.iter().for_each(|s| begins[usize::from(s.needle[0])] = true);
-        Self {
-            automaton,
-            begins,
-            longest: all.iter().map(|s| s.needle.len()).max().unwrap_or(0),
-            keeps_length: all.iter().all(|s| s.needle.len() == s.replacement.len()),
-            sorted: all.iter().map(|s| s.needle.clone()).collect(),
-            replacements: all.into_iter().map(|s| s.replacement).collect(),
-        }
+        let mut all: Vec<Spelling> = Vec::new();
+        pairs.into_iter().for_each(|(value, placeholder)| all.extend(spellings(value, placeholder)));
+        let keeps_length = all.iter().all(|spelling| spelling.needle.len() == spelling.replacement.len());
+        let (needles, replacements): (Vec<_>, _) = all.into_iter().map(|one| (one.needle, one.replacement)).unzip();
+        Self { searcher: Searcher::new(needles), replacements, keeps_length }
     }
 
     /// True when there is nothing to search for.
@@ -74,30 +59,13 @@ impl Needles {
     /// Writes `data` up to the last match that begins before `limit`, replaced; says how many bytes of `data` that were.
     fn replace(&self, data: &[u8], limit: usize, out: &mut Vec<u8>) -> (usize, u64) {
         let (mut taken, mut found) = (0, 0);
-        for hit in self.automaton.find_iter(data) {
-            if hit.start() >= limit {
-                break;
-            }
-            out.extend_from_slice(&data[taken..hit.start()]);
-            out.extend_from_slice(&self.replacements[hit.pattern().as_usize()]);
-            taken = hit.end();
+        while let Some(hit) = self.searcher.find(data, taken).filter(|hit| hit.start < limit) {
+            out.extend_from_slice(&data[taken..hit.start]);
+            out.extend_from_slice(&self.replacements[hit.pattern]);
+            taken = hit.end;
             found += 1;
         }
         (taken, found)
-    }
-
-    /// Where the first suffix of `data` begins, from `from` on, that a needle may still continue.
-    fn open_suffix(&self, data: &[u8], from: usize) -> usize {
-        let earliest = data.len().saturating_sub(self.longest.saturating_sub(1)).max(from);
-        (earliest..data.len())
-            .find(|&at| self.begins[usize::from(data[at])] && self.is_open(&data[at..]))
-            .unwrap_or(data.len())
-    }
-
-    /// True when some needle is longer than `suffix` and begins with it.
-    fn is_open(&self, suffix: &[u8]) -> bool {
-        let range = (std::ops::Bound::Excluded(suffix), std::ops::Bound::Unbounded);
-        self.sorted.range::<[u8], _>(range).next().is_some_and(|needle| needle.starts_with(suffix))
     }
 }
 
@@ -107,17 +75,11 @@ impl std::fmt::Debug for Needles {
     }
 }
 
-impl Drop for Needles {
-    fn drop(&mut self) {
-        std::mem::take(&mut self.sorted).into_iter().for_each(|mut needle| needle.zeroize());
-    }
-}
-
 impl Scrubber {
     /// A scrubber for one body.
     #[must_use]
     pub fn new(needles: Arc<Needles>) -> Self {
-        Self { needles, held: Vec::new(), found: 0 }
+        Self { needles, held: Zeroizing::default(), found: 0 }
     }
 
     /// Takes the next piece and gives what can be passed on; nothing when `piece` can be passed on as it is.
@@ -129,17 +91,17 @@ impl Scrubber {
         } else {
             self.held.extend_from_slice(piece);
             joined = std::mem::take(&mut self.held);
-            &joined
+            &joined[..]
         };
-        let limit = self.needles.open_suffix(data, 0);
+        let limit = self.needles.searcher.open_suffix(data, 0);
         let mut out = Vec::new();
         let (taken, found) = self.needles.replace(data, limit, &mut out);
         if untouched && found == 0 && limit == data.len() {
             return None;
         }
-        let limit = if taken > limit { self.needles.open_suffix(data, taken) } else { limit };
+        let limit = if taken > limit { self.needles.searcher.open_suffix(data, taken) } else { limit };
         out.extend_from_slice(&data[taken..limit]);
-        self.held = data[limit..].to_vec();
+        self.held = Zeroizing::new(data[limit..].to_vec());
         self.found += found;
         Some(out)
     }
@@ -147,13 +109,11 @@ impl Scrubber {
     /// Ends the body and gives what was held back.
     pub fn finish(&mut self) -> Vec<u8> {
         let rest = std::mem::take(&mut self.held);
-        match self.needles.scrub_whole(&rest) {
-            Some(clean) => {
-                self.found += 1;
-                clean
-            }
-            None => rest,
-        }
+        let mut out = Vec::new();
+        let (taken, found) = self.needles.replace(&rest, rest.len(), &mut out);
+        out.extend_from_slice(&rest[taken..]);
+        self.found += found;
+        out
     }
 
     /// Secrets replaced so far.

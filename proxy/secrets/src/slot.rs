@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use crate::InjectError;
-use crate::vault::Found;
+use crate::Secret;
+use crate::inject::{InjectError, Place};
+use crate::tokens::Token;
 
 /// Headers whose whole purpose is to carry a credential. A placeholder in one of them is a try to authenticate, so at a
 /// destination that it is not bound to the request is refused rather than passed on.
@@ -17,6 +18,8 @@ pub(crate) fn is_credential_header(name: &HeaderName) -> bool {
 const CREDENTIAL_HEADERS: &[&str] = &[
     "api-key",
     "apikey",
+    "circle-token",
+    "dd-api-key",
     "private-token",
     "x-access-token",
     "x-amz-security-token",
@@ -25,6 +28,7 @@ const CREDENTIAL_HEADERS: &[&str] = &[
     "x-auth-token",
     "x-figma-token",
     "x-goog-api-key",
+    "x-shopify-access-token",
     "x-vault-token",
 ];
 
@@ -62,29 +66,32 @@ impl<'a> Shape<'a> {
     ///
     /// # Errors
     /// When the placeholder is not alone in its place.
-    pub(crate) fn fill(&self, found: Found<'_>, header: &HeaderName) -> Result<HeaderValue, InjectError> {
-        let misplaced = || InjectError::Misplaced { secret: found.secret.name().clone(), header: header.clone() };
-        let (before, after) = (&self.text()[..found.start], &self.text()[found.end..]);
-        let filled = Zeroizing::new([before, found.secret.value().as_bytes(), after].concat());
+    pub(crate) fn fill(
+        &self,
+        token: &Token,
+        secret: &Secret,
+        value: &str,
+        header: &HeaderName,
+    ) -> Result<HeaderValue, InjectError> {
+        let misplaced =
+            || InjectError::Misplaced { secret: secret.name().clone(), place: Place::Header(header.clone()) };
+        let (before, after) = (&self.text()[..token.start], &self.text()[token.end..]);
+        let filled = Zeroizing::new([before, value.as_bytes(), after].concat());
         let alone = match self {
             Self::Plain(_) => after.is_empty() && is_scheme(before),
-            Self::Basic(_) => is_user_or_password(before, after) && Self::fits_basic(before, found),
+            // A user name ends at the first colon, so a value with a colon fits only the password.
+            Self::Basic(_) => is_user_or_password(before, after) && (before.contains(&b':') || !value.contains(':')),
         };
         if !alone {
             return Err(misplaced());
         }
-        let value = match self {
+        let header_value = match self {
             Self::Plain(_) => HeaderValue::from_bytes(&filled),
             Self::Basic(_) => HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&*filled))),
         };
-        let mut value = value.map_err(|_| misplaced())?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
-
-    /// A user name ends at the first colon, so a value with a colon fits only the password.
-    fn fits_basic(before: &[u8], found: Found<'_>) -> bool {
-        before.contains(&b':') || !found.secret.value().contains(':')
+        let mut header_value = header_value.map_err(|_| misplaced())?;
+        header_value.set_sensitive(true);
+        Ok(header_value)
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::tokens::Tokens;
 use crate::{Needles, SecretName};
 
 /// A secret and the placeholder that stands for it.
 #[derive(Debug, Clone)]
 pub struct Secret {
     name: SecretName,
-    value: SecretString,
+    value: Result<SecretString, Box<str>>,
+    /// Values that it had before; replies may still hold them.
+    former: Vec<SecretString>,
     placeholder: Box<str>,
 }
 
@@ -38,6 +40,9 @@ pub(crate) const MIN_VALUE_BYTES: usize = 8;
 /// The largest value that any header slot takes.
 pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
 
+/// Former values that are remembered of one secret: rotations within the life of a reply.
+const MAX_FORMER_VALUES: usize = 4;
+
 impl Secret {
     /// Joins a value with its placeholder.
     ///
@@ -45,7 +50,26 @@ impl Secret {
     /// [`ValueError`]; the value itself is never part of the message.
     pub fn new(name: SecretName, value: SecretString, placeholder: String) -> Result<Self, ValueError> {
         check(value.expose_secret())?;
-        Ok(Self { name, value, placeholder: placeholder.into() })
+        Ok(Self { name, value: Ok(value), former: Vec::new(), placeholder: placeholder.into() })
+    }
+
+    /// A secret whose source fails: requests that need it are refused with the reason, which must not hold any value.
+    #[must_use]
+    pub fn unavailable(name: SecretName, placeholder: String, reason: &str) -> Self {
+        Self { name, value: Err(reason.into()), former: Vec::new(), placeholder: placeholder.into() }
+    }
+
+    /// Remembers a value that the secret had before a rotation: it is scrubbed from replies and never sent.
+    ///
+    /// # Errors
+    /// [`ValueError`], as for the value itself.
+    pub fn formerly(mut self, value: SecretString) -> Result<Self, ValueError> {
+        check(value.expose_secret())?;
+        if self.former.len() == MAX_FORMER_VALUES {
+            self.former.remove(0);
+        }
+        self.former.push(value);
+        Ok(self)
     }
 
     /// The name.
@@ -60,9 +84,14 @@ impl Secret {
         &self.placeholder
     }
 
-    /// The value, for the slot of a bound destination only.
-    pub(crate) fn value(&self) -> &str {
-        self.value.expose_secret()
+    /// The value, for the slot of a bound destination only; or why there is none.
+    pub(crate) fn value(&self) -> Result<&str, &str> {
+        self.value.as_ref().map(ExposeSecret::expose_secret).map_err(|reason| &**reason)
+    }
+
+    /// Every value that replies are searched for, with what is put in its place.
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.value.iter().chain(&self.former).map(|value| (value.expose_secret(), &*self.placeholder))
     }
 }
 
@@ -80,7 +109,7 @@ fn check(value: &str) -> Result<(), ValueError> {
 #[derive(Debug)]
 pub struct Vault {
     secrets: Vec<Secret>,
-    finder: AhoCorasick,
+    tokens: Tokens,
     needles: Arc<Needles>,
 }
 
@@ -88,13 +117,9 @@ impl Vault {
     /// Takes the secrets of a sandbox.
     #[must_use]
     pub fn new(secrets: Vec<Secret>) -> Self {
-        let tokens = secrets.iter().flat_map(|s| [s.placeholder.to_string(), reference(&s.name)]);
-        let finder = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(tokens)
-            .expect("placeholders are far below the automaton's limits");
-        let needles = Arc::new(Needles::new(secrets.iter().map(|s| (s.value(), s.placeholder()))));
-        Self { secrets, finder, needles }
+        let tokens = Tokens::new(&secrets);
+        let needles = Arc::new(Needles::new(secrets.iter().flat_map(Secret::pairs)));
+        Self { secrets, tokens, needles }
     }
 
     /// The secrets, for their names and placeholders.
@@ -109,31 +134,11 @@ impl Vault {
         &self.needles
     }
 
-    /// Every token in `text`, in order.
-    pub(crate) fn find<'v>(&'v self, text: &'v [u8]) -> impl Iterator<Item = Found<'v>> {
-        self.finder.find_iter(text).map(|hit| Found {
-            secret: &self.secrets[hit.pattern().as_usize() / TOKENS_EACH],
-            start: hit.start(),
-            end: hit.end(),
-        })
+    /// What finds placeholders in requests.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 }
-
-/// A placeholder that stands somewhere.
-#[derive(Clone, Copy)]
-pub(crate) struct Found<'v> {
-    pub(crate) secret: &'v Secret,
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-}
-
-/// The form that policies and scripts of this field know, next to the shaped placeholder.
-fn reference(name: &SecretName) -> String {
-    format!("openshell:resolve:env:{name}")
-}
-
-/// The shaped placeholder and the reference.
-const TOKENS_EACH: usize = 2;
 
 #[cfg(test)]
 mod tests {

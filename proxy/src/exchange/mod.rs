@@ -16,7 +16,7 @@ use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Authority, CanonicalPath, ConnectAsk, Method, Scheme};
 use tollgate_policy::document::Protocol;
 use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
-use tollgate_secrets::{InjectError, Needles, Outbound, inject, is_bound};
+use tollgate_secrets::{InjectError, Needles, Outbound, inject};
 
 pub(crate) use asking::{Asking, Target};
 
@@ -154,12 +154,15 @@ impl Stage {
     }
 
     fn inject(&self, permit: &Permit, asking: &Asking, parts: Parts) -> Result<Outbound, Refusal> {
-        let bindings = self.rules.policy.credentials();
-        inject(permit, &asking.ask(), &self.rules.vault, bindings, parts).map_err(|error| {
+        let destination = self.rules.broker.destination(&asking.place.authority);
+        inject(permit, &asking.ask(), &destination, parts).map_err(|error| {
             let code = match error {
                 InjectError::Unbound { .. } => Code::CredentialEndpointMismatch,
-                InjectError::Misplaced { .. } => Code::InvalidCredentialPlaceholder,
+                InjectError::Misplaced { .. } | InjectError::Foreign { .. } => Code::InvalidCredentialPlaceholder,
                 InjectError::Cleartext { .. } => Code::CredentialCleartext,
+                InjectError::Unknown { .. } | InjectError::Unfit { .. } | InjectError::Unavailable { .. } => {
+                    Code::CredentialUnavailable
+                }
             };
             Refusal::request(code, error.to_string(), asking.asked())
         })
@@ -174,7 +177,7 @@ impl Stage {
         let uri = PathAndQuery::try_from(text).map(Uri::from);
         parts.uri = uri.map_err(|e| Refusal::request(Code::InvalidRequestTarget, e.to_string(), asking.asked()))?;
         parts.extensions = http::Extensions::new();
-        let searched = is_bound(self.rules.policy.credentials(), &asking.place.authority);
+        let searched = self.rules.broker.destination(&asking.place.authority).is_bound();
         headers::clean_request(&mut parts.headers, searched);
         Ok(parts)
     }

@@ -94,6 +94,8 @@ pub enum Code {
     InvalidCredentialPlaceholder,
     /// A credential would travel in clear.
     CredentialCleartext,
+    /// There is no such credential, its source fails, or its value does not fit the place.
+    CredentialUnavailable,
     /// The body is larger than what is judged.
     RequestTooLarge,
     /// The bytes are neither TLS nor HTTP/1.
@@ -137,6 +139,7 @@ impl Code {
             Self::CredentialEndpointMismatch => "credential_endpoint_mismatch",
             Self::InvalidCredentialPlaceholder => "invalid_credential_placeholder",
             Self::CredentialCleartext => "credential_cleartext",
+            Self::CredentialUnavailable => "credential_unavailable",
             Self::RequestTooLarge => "request_too_large",
             Self::UnsupportedL7Protocol => "unsupported_l7_protocol",
             Self::InvalidWebsocketHandshake => "invalid_websocket_handshake",
@@ -173,6 +176,7 @@ impl Code {
             Self::UpstreamUnreachable | Self::UpstreamTlsFailed | Self::UpstreamBroken | Self::ReplyNotReadable => {
                 StatusCode::BAD_GATEWAY
             }
+            Self::CredentialUnavailable => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::JournalUnavailable | Self::TooManyConnections | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -186,6 +190,9 @@ impl Code {
             }
             Self::InvalidCredentialPlaceholder => {
                 vec!["Send the placeholder as the whole token, after at most one scheme word such as Bearer."]
+            }
+            Self::CredentialUnavailable => {
+                vec!["Tell the operator: `tollgate credential test` shows which credentials can be read."]
             }
             Self::JournalUnavailable => {
                 vec!["Tell the operator: the gate cannot write its journal and lets nothing through."]

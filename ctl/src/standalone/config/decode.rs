@@ -11,8 +11,8 @@ use tollgate_policy::{Diagnostics, Position};
 use tollgate_proxy::Pin;
 
 use super::{AgentConfig, Authority, Config, KeyFiles, Limits, Listener, Place, Speaks};
+use crate::credentials::{SecretArgument, Source};
 use crate::home::check_name;
-use crate::session::{SecretArgument, Source};
 
 const TOP: &[&str] = &["version", "name", "listeners", "authority", "upstream", "resolve", "agents", "limits"];
 
@@ -218,10 +218,14 @@ impl Decoder<'_> {
     fn secret(&mut self, key: &Key, node: &Node) -> Option<SecretArgument> {
         let source = self.reader.word(node, "the source of a secret")?;
         match format!("{}={source}", key.text).parse::<SecretArgument>() {
-            Ok(SecretArgument { name, source: Source::File(path) }) => {
-                Some(SecretArgument { name, source: Source::File(self.folder.join(path)) })
+            Ok(SecretArgument { name, source }) => {
+                let source = match source {
+                    Source::File(path) => Source::File(self.folder.join(path)),
+                    Source::OAuth(path) => Source::OAuth(self.folder.join(path)),
+                    other => other,
+                };
+                Some(SecretArgument { name, source })
             }
-            Ok(secret) => Some(secret),
             Err(error) => {
                 self.reader.error(node.at, format!("the secret `{}`: {error}", key.text));
                 None

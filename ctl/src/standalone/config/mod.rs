@@ -15,7 +15,7 @@ use tollgate_policy::Diagnostics;
 use tollgate_policy::document::Cidr;
 use tollgate_proxy::Pin;
 
-use crate::session::SecretArgument;
+use crate::credentials::SecretArgument;
 
 /// A configuration as written, valid by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

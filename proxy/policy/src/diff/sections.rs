@@ -40,7 +40,9 @@ fn bindings(document: &Document) -> BTreeSet<String> {
     let one = |binding: &CredentialBinding| {
         let path = binding.path.as_ref().map_or("/**", |path| path.as_str());
         let methods = if binding.methods.is_empty() { "*".to_owned() } else { binding.methods.join(",") };
-        format!("{} in {} at {}:{} {methods} {path}", binding.credential, binding.header, binding.host, binding.port)
+        let (credential, slot) = (&binding.credential, &binding.slot);
+        let clear = if binding.allow_cleartext { ", in clear as well" } else { "" };
+        format!("{credential} in {slot} at {}:{} {methods} {path}{clear}", binding.host, binding.port)
     };
     document.credentials.iter().map(one).collect()
 }

@@ -6,7 +6,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::{
     AnyOf, ArgumentMatcher, Clock, CredentialBinding, Document, Endpoint, Entry, Filesystem, Middleware, OnError,
-    Process, RegisteredQuery, Rule, TimeWindow, VERSION, When,
+    Process, RegisteredQuery, Rule, Slot, TimeWindow, VERSION, When,
 };
 use crate::document::{Compatibility, McpOptions};
 use crate::glob::{PathGlob, TextGlob};
@@ -263,7 +263,15 @@ fn binding(binding: &CredentialBinding) -> Value {
     let mut fields = Fields::default();
     fields.put("host", binding.host.as_str());
     fields.put("port", binding.port.get());
-    fields.put("header", &*binding.header);
+    let (name, place) = match &binding.slot {
+        Slot::Header(name) => ("header", &**name),
+        Slot::Query(name) => ("query", &**name),
+        Slot::Path(template) => ("path_template", template.as_str()),
+        Slot::Cookie(name) => ("cookie", &**name),
+        Slot::Body(name) => ("body", name.as_deref().unwrap_or("*")),
+        Slot::WebSocket(name) => ("websocket", name.as_deref().unwrap_or("*")),
+    };
+    fields.put(name, place);
     fields.some("path", binding.path.as_ref().map(PathGlob::as_str));
     fields.list("method", &binding.methods, text);
     fields.some(
@@ -273,6 +281,7 @@ fn binding(binding: &CredentialBinding) -> Value {
             .as_ref()
             .map(|binaries| Value::Sequence(binaries.iter().map(|path| text(path.as_str())).collect())),
     );
+    fields.flag("allow_cleartext", binding.allow_cleartext);
     fields.into()
 }
 

@@ -2,6 +2,7 @@
 
 use tollgate_model::Port;
 
+use super::Slot;
 use crate::diagnostic::Position;
 use crate::glob::{PathGlob, TextGlob};
 use crate::hosts::HostPattern;
@@ -17,14 +18,16 @@ pub struct CredentialBinding {
     pub host: HostPattern,
     /// Its port.
     pub port: Port,
-    /// The header that holds the secret, lower-case.
-    pub header: Box<str>,
+    /// The place of the secret in the request.
+    pub slot: Slot,
     /// The request path; nothing means any.
     pub path: Option<PathGlob>,
     /// Request methods, upper-case; none means any.
     pub methods: Vec<Box<str>>,
     /// Programs; nothing means any that the policy admits.
     pub binaries: Option<Vec<PathGlob>>,
+    /// Send it over `http` as well, where anybody on the way can read it.
+    pub allow_cleartext: bool,
 }
 
 /// Circumstances under which an entry counts; every part that is written must hold.

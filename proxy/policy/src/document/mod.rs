@@ -16,6 +16,7 @@ mod endpoint;
 mod extension;
 mod header;
 mod rule;
+mod slot;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use endpoint::{
 };
 pub use extension::{Clock, CredentialBinding, Day, TimeWindow, When};
 pub use rule::{AnyOf, ArgumentMatcher, OperationKind, Rule};
+pub use slot::{PathTemplate, PathTemplateError, Slot};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Position};
 use crate::glob::PathGlob;

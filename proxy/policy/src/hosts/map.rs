@@ -1,4 +1,15 @@
 //! Many host patterns at once: exact hosts by hash, wildcards by a trie over labels from the last to the first.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//! use tollgate_model::Host;
+//! use tollgate_policy::hosts::{HostMap, HostPattern};
+//!
+//! let mut map = HostMap::default();
+//! map.insert(&HostPattern::parse("*.example.com").unwrap(), 7);
+//! let found = map.visit(&Host::parse("api.example.com").unwrap(), ControlFlow::Break);
+//! assert_eq!(found, ControlFlow::Break(7));
+//! ```
 
 use std::ops::ControlFlow;
 
@@ -11,7 +22,7 @@ use crate::glob::Trie;
 
 /// Patterns and what each stands for.
 #[derive(Debug, Clone)]
-pub(crate) struct HostMap<T> {
+pub struct HostMap<T> {
     exact: HashMap<Host, Vec<T>>,
     wildcards: Trie<T>,
 }
@@ -24,7 +35,7 @@ impl<T> Default for HostMap<T> {
 
 impl<T: Copy> HostMap<T> {
     /// Adds a pattern.
-    pub(crate) fn insert(&mut self, pattern: &HostPattern, value: T) {
+    pub fn insert(&mut self, pattern: &HostPattern, value: T) {
         match pattern.shape() {
             Shape::Exact(host) => self.exact.entry(host.clone()).or_default().push(value),
             Shape::Wildcard(alternatives) => {
@@ -34,12 +45,12 @@ impl<T: Copy> HostMap<T> {
     }
 
     /// True where any pattern covers the host.
-    pub(crate) fn contains(&self, host: &Host) -> bool {
+    pub fn contains(&self, host: &Host) -> bool {
         self.visit(host, |_| ControlFlow::Break(())).is_break()
     }
 
     /// Hands out the value of every pattern that covers the host, exact ones first, until told to stop.
-    pub(crate) fn visit<B>(&self, host: &Host, mut see: impl FnMut(T) -> ControlFlow<B>) -> ControlFlow<B> {
+    pub fn visit<B>(&self, host: &Host, mut see: impl FnMut(T) -> ControlFlow<B>) -> ControlFlow<B> {
         if let Some(values) = self.exact.get(host) {
             values.iter().try_for_each(|value| see(*value))?;
         }

@@ -19,7 +19,7 @@ mod overlap;
 mod pattern;
 mod selector;
 
-pub(crate) use map::HostMap;
+pub use map::HostMap;
 pub use pattern::{HostPattern, HostPatternError};
 pub use selector::{Selector, SelectorError};
 

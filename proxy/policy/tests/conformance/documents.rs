@@ -30,6 +30,20 @@ fn check_endpoint(fields: &str, expected: &str) {
     assert!(seen.contains(expected), "expected {expected:?}, got:\n{seen}\n{fields}");
 }
 
+/// Checks the first error of a document by a part of its message, or that it loads where nothing is expected.
+#[track_caller]
+fn check_message(text: &str, expected: Option<&str>) {
+    match (tollgate_policy::load(text), expected) {
+        (Ok(_), None) => {}
+        (Err(found), Some(expected)) => {
+            let error = found.iter().find(|one| one.severity == Severity::Error).expect("a reason to refuse it");
+            assert!(error.message.contains(expected), "expected {expected:?}, got:\n{error}\n{text}");
+        }
+        (Ok(_), Some(expected)) => panic!("it loads, expected {expected:?}\n{text}"),
+        (Err(found), None) => panic!("expected that it loads, got:\n{found}\n{text}"),
+    }
+}
+
 #[test]
 fn p1_structure() {
     check("", "1:1: the document is empty");
@@ -212,6 +226,58 @@ fn credentials() {
     check(&bound(read, "host: x.example.com, header: 'a b'"), "3:77: `a b` is no header name");
     let blind = bound("{host: x.example.com, port: 443, tls: skip}", "host: x.example.com, header: authorization");
     check(&blind, "3:47: the credential `TOKEN` is bound to x.example.com:443, where the connection is not read");
+}
+
+#[test]
+fn places_of_credentials() {
+    let bound = |endpoint: &str, binding: &str| {
+        let endpoint = format!("{{host: x.example.com, port: 443, protocol: rest, access: full{endpoint}}}");
+        format!("{}x-tollgate: {{credentials: {{TOKEN: {{bindings: [{{{binding}}}]}}}}}}", with_endpoints(&endpoint))
+    };
+    for slot in ["query: key", "path_template: '/bot{credential}/**'", "cookie: session", "header: x-key"] {
+        check_message(&bound("", &format!("host: x.example.com, {slot}")), None);
+    }
+    let (body, socket) = (", request_body_credential_rewrite: true", ", websocket_credential_rewrite: true");
+    check_message(&bound(body, "host: x.example.com, body: token"), None);
+    check_message(&bound(socket, "host: x.example.com, websocket: '*'"), None);
+    for (binding, expected) in [
+        ("host: x.example.com", "a binding needs a place for the secret"),
+        ("host: x.example.com, header: a, query: b", "a binding has one place, not both `header` and `query`"),
+        ("host: x.example.com, path_template: /bot", "`/bot`: a path template holds `{credential}` exactly once"),
+        ("host: x.example.com, cookie: 'a b'", "`a b` is no cookie name"),
+        ("host: x.example.com, header: cookie", "the header `cookie` may not hold a secret"),
+        ("host: x.example.com, body: a", "which needs `request_body_credential_rewrite`"),
+        ("host: x.example.com, websocket: a", "which needs `websocket_credential_rewrite`"),
+    ] {
+        check_message(&bound("", binding), Some(expected));
+    }
+}
+
+#[test]
+fn k15_no_request_gets_a_credential_past_the_rules() {
+    let bound = |endpoint: &str| {
+        let read = "{host: x.example.com, port: 443, protocol: rest, access: read-only}";
+        let both = with_endpoints(&format!("{read}, {endpoint}"));
+        format!(
+            "{both}x-tollgate: {{credentials: {{TOKEN: {{bindings: [{{host: x.example.com, header: authorization}}]}}}}}}"
+        )
+    };
+    for (endpoint, expected) in [
+        (
+            "{host: '*.example.com', port: 443}",
+            Some(
+                "GET https://x.example.com:443/ would get the credential `TOKEN` at *.example.com:443, where no rule judges requests",
+            ),
+        ),
+        (
+            "{host: x.example.com, port: 443, path: /v1/**, protocol: rest, enforcement: audit, access: full}",
+            Some("even if a rule refuses it"),
+        ),
+        ("{host: '*.example.com', port: 443, allow_uninspected_credentials: true}", None),
+        ("{host: y.example.com, port: 443}", None),
+    ] {
+        check_message(&bound(endpoint), expected);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tree to document: every field by name, every mistake reported, nothing guessed.
 
+mod binding;
 mod endpoint;
 mod entry;
 mod extension;
@@ -49,7 +50,7 @@ fn top(reader: &mut Reader, fields: &Fields<'_>, document: &mut Document) {
         }
     }
     if let Some(node) = fields.get("x-tollgate") {
-        document.credentials = extension::credentials(reader, node);
+        document.credentials = binding::credentials(reader, node);
     }
 }
 

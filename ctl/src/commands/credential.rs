@@ -1,0 +1,251 @@
+//! `tollgate credential`: the store of this user.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Subcommand};
+use tollgate_secrets::{Secret, SecretName};
+use zeroize::Zeroizing;
+
+use crate::credentials::{Entry, Input, Keeper, SecretArgument, Source, Store, draw, profiles, read_value};
+use crate::failure::{Failure, Kind};
+use crate::home::Home;
+use crate::output::Output;
+
+/// What to do with credentials.
+#[derive(Debug, Subcommand)]
+pub enum CredentialCommand {
+    /// Keep a credential; its value is asked for, or read from --stdin or --file
+    Set(SetArguments),
+    /// Show the names of all credentials, never a value
+    List {
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Give a credential another value; sandboxes that run take it within a second, and replies are searched for the old one too
+    Rotate(ValueArguments),
+    /// Make a credential unusable, in sandboxes that run as well
+    Revoke {
+        /// Its name
+        name: String,
+    },
+    /// Forget a credential altogether
+    Reset {
+        /// Its name
+        name: String,
+    },
+    /// Fetch credentials without showing them, and say which cannot be used and why
+    Test {
+        /// Their names; all that are kept if absent
+        names: Vec<String>,
+    },
+    /// Take over the credentials of another file of this kind; what is kept already stays
+    Import {
+        /// The file; ~/.nemoclaw/credentials.json if absent
+        file: Option<PathBuf>,
+    },
+}
+
+/// A name, and where its value is read now.
+#[derive(Debug, Args)]
+pub struct ValueArguments {
+    /// The credential's name, such as GITHUB_TOKEN; never its value
+    name: String,
+    /// Read the value from standard input
+    #[arg(long, conflicts_with = "file")]
+    stdin: bool,
+    /// Read the value from this file
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// What is to be kept.
+#[derive(Debug, Args)]
+pub struct SetArguments {
+    #[command(flatten)]
+    value: ValueArguments,
+    /// Keep no value but where it is: env:VAR, file:PATH, cmd:COMMAND, oauth:FILE
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["stdin", "file"])]
+    from: Option<String>,
+    /// Fetch it again after this many seconds
+    #[arg(long, value_name = "SECONDS", requires = "from")]
+    ttl: Option<u32>,
+    /// After a failure, try again after this many seconds; 30 if absent
+    #[arg(long, value_name = "SECONDS", requires = "from")]
+    failure_ttl: Option<u32>,
+    /// While its source fails, use an expired value for this many seconds more; 0 if absent
+    #[arg(long, value_name = "SECONDS", requires = "from")]
+    stale: Option<u32>,
+}
+
+/// Does it.
+pub fn credential(command: CredentialCommand) -> Result<ExitCode, Failure> {
+    let home = Home::open()?;
+    let store = Store::of(&home);
+    match command {
+        CredentialCommand::Set(arguments) => set(&home, &store, &arguments)?,
+        CredentialCommand::List { output } => list(&store, output)?,
+        CredentialCommand::Rotate(arguments) => rotate(&home, &store, &arguments)?,
+        CredentialCommand::Revoke { name } => {
+            change(&store, &name, |entry| entry.revoke())?;
+            println!("{name} is revoked");
+        }
+        CredentialCommand::Reset { name } => {
+            store.change(|entries| entries.0.remove(&name).map(drop).ok_or_else(|| missing(&name)))?;
+            println!("{name} is forgotten");
+        }
+        CredentialCommand::Test { names } => return test(&store, names),
+        CredentialCommand::Import { file } => import(&store, file)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn set(home: &Home, store: &Store, arguments: &SetArguments) -> Result<(), Failure> {
+    let name = check_name(&arguments.value.name)?;
+    let SetArguments { from, ttl, failure_ttl, stale, .. } = arguments;
+    if let Some(from) = from {
+        from.parse::<Source>().map_err(|e| Failure::new(Kind::Usage, format!("--from SOURCE: {e}")))?;
+    }
+    let value = match from {
+        Some(_) => None,
+        None => Some(arguments.value.read(home, &name)?),
+    };
+    store.change(|entries| {
+        let entry = entries.0.entry(name.to_string()).or_default();
+        *entry = Entry { former: std::mem::take(&mut entry.former), value: entry.value.take(), ..Entry::default() };
+        match value {
+            Some(value) => entry.rotate(value),
+            None => {
+                entry.revoke();
+                entry.revoked = false;
+                (entry.from, entry.ttl) = (from.clone(), *ttl);
+                (entry.failure_ttl, entry.stale) = (*failure_ttl, *stale);
+            }
+        }
+        Ok(())
+    })?;
+    println!("{name} is kept in {}", store.path().display());
+    Ok(())
+}
+
+fn rotate(home: &Home, store: &Store, arguments: &ValueArguments) -> Result<(), Failure> {
+    let name = check_name(&arguments.name)?;
+    // Asked for only where there is something to rotate.
+    let entries = store.read()?;
+    let entry = entries.0.get(name.as_str()).ok_or_else(|| missing(name.as_str()))?;
+    if let Some(from) = &entry.from {
+        let message = format!("the value of {name} is not kept here but at {from}; rotate it there");
+        return Err(Failure::new(Kind::Credential, message));
+    }
+    let value = arguments.read(home, &name)?;
+    change(store, name.as_str(), |entry| entry.rotate(value))?;
+    println!("{name} has another value");
+    Ok(())
+}
+
+fn change(store: &Store, name: &str, change: impl FnOnce(&mut Entry)) -> Result<(), Failure> {
+    store.change(|entries| {
+        change(entries.0.get_mut(name).ok_or_else(|| missing(name))?);
+        Ok(())
+    })
+}
+
+fn list(store: &Store, output: Output) -> Result<(), Failure> {
+    let entries = store.read()?;
+    let rows: Vec<_> = entries
+        .0
+        .iter()
+        .map(|(name, entry)| {
+            let state = if entry.revoked { "revoked" } else { "usable" };
+            let from = entry.from.as_deref().unwrap_or("store");
+            let overridden = std::env::var_os(name).is_some();
+            serde_json::json!({ "name": name, "state": state, "from": from, "in_environment": overridden })
+        })
+        .collect();
+    match output {
+        Output::Json => println!("{}", serde_json::Value::from(rows)),
+        Output::Text if rows.is_empty() => println!("no credentials are kept in {}", store.path().display()),
+        Output::Text => rows.iter().for_each(|row| {
+            let text = |field: &str| row[field].as_str().unwrap_or_default();
+            let note = if row["in_environment"] == true { "  (the environment comes first)" } else { "" };
+            println!("{:<32}{:<10}{}{note}", text("name"), text("state"), text("from"));
+        }),
+    }
+    Ok(())
+}
+
+fn test(store: &Store, names: Vec<String>) -> Result<ExitCode, Failure> {
+    let names = if names.is_empty() { store.read()?.0.into_keys().collect() } else { names };
+    let mut failed = 0;
+    for name in names {
+        let name = check_name(&name)?;
+        let argument = SecretArgument { source: Source::Anywhere(name.to_string()), name: name.clone() };
+        let failures = Keeper::open(&[argument], store.clone(), draw).map(|keeper| keeper.failures(Instant::now()));
+        match failures.as_ref().map(|failures| failures.first_key_value()) {
+            Ok(None) => println!("{name}: usable"),
+            Ok(Some((_, reason))) => {
+                failed += 1;
+                println!("{name}: {reason}");
+            }
+            Err(failure) => {
+                failed += 1;
+                println!("{name}: {}", failure.message().trim_start_matches(&format!("secret {name}: ")));
+            }
+        }
+    }
+    match failed {
+        0 => Ok(ExitCode::SUCCESS),
+        failed => Err(Failure::new(Kind::Credential, format!("{failed} cannot be used"))),
+    }
+}
+
+fn import(store: &Store, file: Option<PathBuf>) -> Result<(), Failure> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let known = || home.map(|home| home.join(".nemoclaw").join("credentials.json"));
+    let file = file.or_else(known).ok_or_else(|| Failure::new(Kind::Usage, "HOME is not set; name the file"))?;
+    let taken = store.import(&file)?;
+    println!("{} taken over from {}", taken.len(), file.display());
+    taken.iter().for_each(|name| println!("  {name}"));
+    Ok(())
+}
+
+impl ValueArguments {
+    /// The value, found fit to be one.
+    fn read(&self, home: &Home, name: &SecretName) -> Result<Zeroizing<String>, Failure> {
+        let input = match (&self.file, self.stdin) {
+            (Some(file), _) => Input::File(file.clone()),
+            (None, true) => Input::Stdin,
+            (None, false) => Input::Asked,
+        };
+        let value = read_value(name.as_str(), &input)?;
+        check_value(home, name, &value)?;
+        Ok(value)
+    }
+}
+
+/// Refuses what could never be sent; warns of what does not look like the service's.
+pub fn check_value(home: &Home, name: &SecretName, value: &str) -> Result<(), Failure> {
+    Secret::new(name.clone(), value.into(), String::new())
+        .map_err(|e| Failure::new(Kind::Credential, format!("secret {name}: {e}")))?;
+    for profile in profiles(home)?.values() {
+        if let Some(credential) = profile.credential(name.as_str()).filter(|credential| !credential.fits(value)) {
+            let expected = credential.prefixes.join("` or `");
+            eprintln!("tollgate: warning: {name} of {} usually begins with `{expected}`", profile.display_name);
+        }
+    }
+    Ok(())
+}
+
+/// A name, and nothing but a name: `NAME=VALUE` would already be in the history of a shell.
+fn check_name(text: &str) -> Result<SecretName, Failure> {
+    SecretName::parse(text).map_err(|error| {
+        let hint = if text.contains('=') { "; the value is never given on the command line" } else { "" };
+        Failure::new(Kind::Usage, format!("{error}{hint}"))
+    })
+}
+
+fn missing(name: &str) -> Failure {
+    Failure::new(Kind::Credential, format!("{name} is not kept here; `tollgate credential list` shows what is"))
+}

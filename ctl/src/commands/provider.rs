@@ -1,0 +1,189 @@
+//! `tollgate provider`: sets of credentials by profile, with the command lines that OpenShell's users know.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use tollgate_policy::profile::Profile;
+use tollgate_secrets::SecretName;
+use zeroize::Zeroizing;
+
+use super::credential::check_value;
+use crate::credentials::{Provider, Providers, Store, profile, profiles};
+use crate::failure::{Failure, Kind};
+use crate::home::Home;
+use crate::output::Output;
+
+/// What to do with providers.
+#[derive(Debug, Subcommand)]
+pub enum ProviderCommand {
+    /// Make a provider of a profile; its credentials are read from your environment
+    Create(CreateArguments),
+    /// Show one provider, never a value
+    Get {
+        /// Its name
+        name: String,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Show all providers
+    List {
+        /// Names alone
+        #[arg(long)]
+        names: bool,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Remove providers; their credentials stay in the store
+    Delete {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Show the profiles that a provider can be made of
+    ListProfiles {
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Print the policy that a profile amounts to, to begin your own with
+    Policy {
+        /// The profile's id
+        profile: String,
+    },
+}
+
+/// A new provider.
+#[derive(Debug, Args)]
+pub struct CreateArguments {
+    /// A name for it
+    #[arg(long)]
+    name: String,
+    /// The profile's id
+    #[arg(long = "type", value_name = "PROFILE")]
+    kind: String,
+    /// The variable of a credential: its value is read from your environment and kept, never from the command line
+    #[arg(long = "credential", value_name = "VARIABLE")]
+    credentials: Vec<String>,
+    /// Take every credential of the profile that is in your environment
+    #[arg(long)]
+    from_existing: bool,
+}
+
+/// Does it.
+pub fn provider(command: ProviderCommand) -> Result<ExitCode, Failure> {
+    let home = Home::open()?;
+    match command {
+        ProviderCommand::Create(arguments) => create(&home, &arguments)?,
+        ProviderCommand::Get { name, output } => {
+            let providers = Providers::open(&home)?;
+            print(output, &[(name.as_str(), providers.get(&name)?)]);
+        }
+        ProviderCommand::List { names, output } => {
+            let providers = Providers::open(&home)?;
+            match names {
+                true => providers.all().keys().for_each(|name| println!("{name}")),
+                false => print(output, &providers.all().iter().map(|(name, one)| (&**name, one)).collect::<Vec<_>>()),
+            }
+        }
+        ProviderCommand::Delete { names } => {
+            let mut providers = Providers::open(&home)?;
+            names.iter().try_for_each(|name| providers.delete(name))?;
+        }
+        ProviderCommand::ListProfiles { output } => list_profiles(&home, output)?,
+        ProviderCommand::Policy { profile: id } => print!("{}", profile(&home, &id)?.document.canonical()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn create(home: &Home, arguments: &CreateArguments) -> Result<(), Failure> {
+    let profile = profile(home, &arguments.kind)?;
+    let mut providers = Providers::open(home)?;
+    let names = chosen(&profile, arguments)?;
+    let mut values = Vec::new();
+    for name in &names {
+        let value = std::env::var(name.as_str()).map(Zeroizing::new).ok();
+        if let Some(value) = &value {
+            check_value(home, name, value)?;
+        }
+        values.push((name.to_string(), value));
+    }
+    let store = Store::of(home);
+    let kept = store.read()?;
+    if let Some((name, _)) = values.iter().find(|(name, value)| value.is_none() && !kept.0.contains_key(name)) {
+        let message =
+            format!("{name} is neither in the environment nor kept; export it or run: tollgate credential set {name}");
+        return Err(Failure::new(Kind::Credential, message));
+    }
+    let credentials = names.iter().map(ToString::to_string).collect();
+    providers.create(&arguments.name, Provider { kind: arguments.kind.clone(), credentials })?;
+    store.change(|entries| {
+        for (name, value) in values {
+            if let Some(value) = value {
+                entries.0.entry(name).or_default().rotate(value);
+            }
+        }
+        Ok(())
+    })?;
+    println!("provider {} of {}: {} credentials", arguments.name, arguments.kind, names.len());
+    Ok(())
+}
+
+/// The variables of the new provider: those that were named, or what the profile knows and the environment has.
+fn chosen(profile: &Profile, arguments: &CreateArguments) -> Result<Vec<SecretName>, Failure> {
+    let mut names = Vec::new();
+    for text in &arguments.credentials {
+        let hint = if text.contains('=') { "; the value is never given on the command line" } else { "" };
+        names.push(SecretName::parse(text).map_err(|e| Failure::new(Kind::Usage, format!("--credential: {e}{hint}")))?);
+    }
+    let wants_all = arguments.from_existing || names.is_empty();
+    for credential in profile.credentials.iter().filter(|_| wants_all) {
+        let set = credential.variables.iter().find(|variable| std::env::var_os(&***variable).is_some());
+        if set.is_none() && credential.required && arguments.credentials.is_empty() {
+            let variables = credential.variables.join(" or ");
+            let message = format!("the profile {} needs {variables}, which is not set; export it", profile.id);
+            return Err(Failure::new(Kind::Credential, message));
+        }
+        let name = set.and_then(|variable| SecretName::parse(variable).ok());
+        names.extend(name.filter(|name| !arguments.credentials.iter().any(|known| known == name.as_str())));
+    }
+    Ok(names)
+}
+
+fn list_profiles(home: &Home, output: Output) -> Result<(), Failure> {
+    let all = profiles(home)?;
+    match output {
+        Output::Text => all.values().for_each(|profile| {
+            let variables: Vec<&str> = profile
+                .credentials
+                .iter()
+                .filter_map(|credential| credential.variables.first().map(|v| &**v))
+                .collect();
+            println!("{:<14}{:<16}{}", profile.id, profile.category, variables.join(", "));
+        }),
+        Output::Json => {
+            let rows = all.values().map(|profile| {
+                let variables: Vec<&[Box<str>]> = profile.credentials.iter().map(|c| &*c.variables).collect();
+                serde_json::json!({ "id": profile.id, "display_name": profile.display_name, "category": profile.category, "credentials": variables })
+            });
+            println!("{}", rows.collect::<serde_json::Value>());
+        }
+    }
+    Ok(())
+}
+
+fn print(output: Output, providers: &[(&str, &Provider)]) {
+    match output {
+        Output::Text if providers.is_empty() => println!("there are no providers"),
+        Output::Text => providers
+            .iter()
+            .for_each(|(name, one)| println!("{name:<20}{:<14}{}", one.kind, one.credentials.join(", "))),
+        Output::Json => {
+            let rows = providers.iter().map(
+                |(name, one)| serde_json::json!({ "name": name, "type": one.kind, "credentials": one.credentials }),
+            );
+            println!("{}", rows.collect::<serde_json::Value>());
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! `credentials.json`: values of this user, in clear, for nobody else's eyes.
+//!
+//! A map of names to values, as older tools of this field write it; where there is more to say of a credential, to an object:
+//! `{"value": "...", "former": [...]}`, `{"from": "oauth:...", "ttl": 300}`, `{"revoked": true}`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::libc;
+use nix::unistd::Uid;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::Zeroizing;
+
+use super::lease::Terms;
+use crate::failure::{Failure, Kind};
+use crate::home::{Home, write_private};
+
+/// The store of one state folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: PathBuf,
+}
+
+/// What is known of one credential. Not to be printed: it has no `Debug`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The value, where it is kept here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Zeroizing<String>>,
+    /// Where the value is, where it is not kept here: as `--secret NAME=SOURCE` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Values that it had before; replies may still hold them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Zeroizing<String>>,
+    /// True where it may not be used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoked: bool,
+    /// Seconds after which it is fetched again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u32>,
+    /// Seconds after which a failed fetch is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_ttl: Option<u32>,
+    /// Seconds for which an expired value is used while its source fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<u32>,
+}
+
+/// All of them, by name.
+#[derive(Clone, Default)]
+pub struct Entries(pub BTreeMap<String, Entry>);
+
+/// Larger files are no store of credentials.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Former values that are remembered of one credential.
+const MAX_FORMER: usize = 4;
+
+impl Store {
+    /// The store in a state folder; the file need not exist.
+    pub fn of(home: &Home) -> Self {
+        Self { path: home.path().join("credentials.json") }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the store; empty where there is no file.
+    pub fn read(&self) -> Result<Entries, Failure> {
+        match open(&self.path)? {
+            Some(file) => parse(&self.path, file),
+            None => Ok(Entries::default()),
+        }
+    }
+
+    /// Reads, changes and writes the store, alone: no other command changes it meanwhile.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Entries) -> Result<T, Failure>) -> Result<T, Failure> {
+        let path = self.path.with_extension("lock");
+        let unwritten =
+            |e: &dyn fmt::Display| state(format!("the credentials in {} cannot be written: {e}", self.path.display()));
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = lock.map_err(|e| unwritten(&e))?;
+        lock.lock().map_err(|e| unwritten(&e))?;
+        let mut entries = self.read()?;
+        let done = change(&mut entries)?;
+        let text = serde_json::to_vec_pretty(&Written(&entries)).map(Zeroizing::new).map_err(|e| unwritten(&e))?;
+        write_private(&self.path, &text).map_err(|e| unwritten(&e))?;
+        Ok(done)
+    }
+
+    /// Takes over what another store holds and this one does not; gives the names.
+    pub fn import(&self, other: &Path) -> Result<Vec<String>, Failure> {
+        let file = open(other)?.ok_or_else(|| state(format!("there is no file {}", other.display())))?;
+        let theirs = parse(other, file)?;
+        self.change(|entries| {
+            let mut taken = Vec::new();
+            for (name, entry) in theirs.0 {
+                if let std::collections::btree_map::Entry::Vacant(vacant) = entries.0.entry(name.clone()) {
+                    vacant.insert(entry);
+                    taken.push(name);
+                }
+            }
+            Ok(taken)
+        })
+    }
+}
+
+impl Entry {
+    /// Gives it another value; the one that it had is remembered for replies.
+    pub fn rotate(&mut self, value: Zeroizing<String>) {
+        self.forget();
+        self.value = Some(value);
+        self.revoked = false;
+    }
+
+    /// Makes it unusable.
+    pub fn revoke(&mut self) {
+        self.forget();
+        self.revoked = true;
+    }
+
+    fn forget(&mut self) {
+        self.former.extend(self.value.take());
+        let over = self.former.len().saturating_sub(MAX_FORMER);
+        self.former.drain(..over);
+    }
+
+    /// What was agreed for it.
+    pub fn terms(&self) -> Terms {
+        let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let default = Terms::default();
+        Terms {
+            ttl: seconds(self.ttl),
+            failure_ttl: seconds(self.failure_ttl).unwrap_or(default.failure_ttl),
+            stale: seconds(self.stale).unwrap_or(default.stale),
+        }
+    }
+}
+
+/// Opens a store that only its owner can read; nothing where there is none.
+fn open(path: &Path) -> Result<Option<File>, Failure> {
+    let unreadable = |e: &dyn fmt::Display| state(format!("the credentials in {} cannot be read: {e}", path.display()));
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(unreadable(&e)),
+    };
+    let about = file.metadata().map_err(|e| unreadable(&e))?;
+    if !about.is_file() {
+        return Err(unreadable(&"it is no file"));
+    }
+    if about.uid() != Uid::effective().as_raw() {
+        return Err(unreadable(&"it belongs to another user"));
+    }
+    if about.permissions().mode() & 0o077 != 0 {
+        return Err(state(format!("others may read the credentials in {0}; run: chmod 600 {0}", path.display())));
+    }
+    if about.len() > MAX_BYTES {
+        return Err(unreadable(&format!("it has more than {MAX_BYTES} bytes")));
+    }
+    Ok(Some(file))
+}
+
+fn parse(path: &Path, file: File) -> Result<Entries, Failure> {
+    let mut text = Zeroizing::new(Vec::new());
+    let read = file.take(MAX_BYTES).read_to_end(&mut text);
+    read.map_err(|e| state(format!("the credentials in {} cannot be read: {e}", path.display())))?;
+    // The parser's own message may quote what it read, so only the place is told.
+    serde_json::from_slice(&text).map_err(|e| {
+        let message = format!(
+            "{}:{}:{}: this is no map of credentials; correct it, or move the file away and set them again",
+            path.display(),
+            e.line(),
+            e.column()
+        );
+        state(message)
+    })
+}
+
+fn state(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::State, message)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Either {
+    Value(Zeroizing<String>),
+    Entry(Box<Entry>),
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of names to values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some((name, either)) = map.next_entry::<String, Either>()? {
+                    let entry = match either {
+                        Either::Value(value) => Entry { value: Some(value), ..Entry::default() },
+                        Either::Entry(entry) => *entry,
+                    };
+                    if entries.insert(name, entry).is_some() {
+                        return Err(A::Error::custom("a name stands twice"));
+                    }
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Map)
+    }
+}
+
+/// As it is written: a plain value where there is nothing else to say, so that older tools can read it as well.
+struct Written<'a>(&'a Entries);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(Some(self.0.0.len()))?;
+        for (name, entry) in &self.0.0 {
+            let Entry { value, from, former, revoked, ttl, failure_ttl, stale } = entry;
+            let has_more = from.is_some() || !former.is_empty() || *revoked;
+            let has_terms = ttl.is_some() || failure_ttl.is_some() || stale.is_some();
+            match value {
+                Some(value) if !has_more && !has_terms => map.serialize_entry(name, &**value)?,
+                _ => map.serialize_entry(name, entry)?,
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open_at(&folder.path().join("home")).expect("a home");
+        (folder, Store::of(&home))
+    }
+
+    fn write(path: &Path, text: &str, mode: u32) {
+        std::fs::write(path, text).expect("written");
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("set");
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, mode: u32, expected: &str) {
+        let (_folder, store) = store();
+        write(store.path(), text, mode);
+        let Err(refused) = store.read() else { panic!("{text} is read") };
+        assert!(refused.message().contains(expected), "{}", refused.message());
+        assert!(!refused.message().contains("the-real"), "{}", refused.message());
+    }
+
+    #[test]
+    fn what_is_set_is_read_and_private() {
+        let (_folder, store) = store();
+        assert!(store.read().expect("no file is an empty store").0.is_empty());
+        let set = |value: &str| {
+            let value = Zeroizing::new(value.to_owned());
+            store.change(|entries| {
+                entries.0.entry("A".to_owned()).or_default().rotate(value);
+                Ok(())
+            })
+        };
+        set("the-real-value").expect("written");
+        let mode = std::fs::metadata(store.path()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let text = std::fs::read_to_string(store.path()).expect("readable");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["A"], "the-real-value");
+        set("the-real-other").expect("written");
+        let entries = store.read().expect("read");
+        let entry = &entries.0["A"];
+        assert_eq!(entry.value.as_ref().map(|v| v.as_str()), Some("the-real-other"));
+        assert_eq!(entry.former.iter().map(|v| v.as_str()).collect::<Vec<_>>(), ["the-real-value"]);
+    }
+
+    #[test]
+    fn k9_a_revoked_credential_keeps_only_what_replies_are_searched_for() {
+        let mut entry = Entry { value: Some(Zeroizing::new("the-real-value".to_owned())), ..Entry::default() };
+        entry.revoke();
+        assert!(entry.value.is_none() && entry.revoked);
+        assert_eq!(entry.former.len(), 1);
+        (0..10).for_each(|n| entry.rotate(Zeroizing::new(format!("value-number-{n}"))));
+        assert_eq!(entry.former.len(), MAX_FORMER);
+    }
+
+    #[test]
+    fn unsafe_and_broken_files_are_refused() {
+        check_refused("{}", 0o644, "chmod 600");
+        check_refused("{}", 0o660, "chmod 600");
+        check_refused("{\"A\": \"the-real-value\",}", 0o600, ":1:");
+        check_refused("{\"A\": 7}", 0o600, "no map of credentials");
+        check_refused("{\"A\": \"the-real-value\", \"A\": \"x\"}", 0o600, "no map of credentials");
+        check_refused("{\"A\": {\"valeu\": \"the-real-value\"}}", 0o600, "no map of credentials");
+        check_refused("", 0o600, "no map of credentials");
+        let (folder, store) = store();
+        write(&folder.path().join("elsewhere"), "{}", 0o600);
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), store.path()).expect("linked");
+        assert!(store.read().is_err(), "a link is not followed");
+    }
+
+    #[test]
+    fn import_takes_what_is_not_there() {
+        let (folder, store) = store();
+        let theirs = folder.path().join("credentials.json");
+        write(&theirs, "{\"A\": \"the-real-a\", \"B\": \"the-real-b\"}", 0o600);
+        write(store.path(), "{\"A\": \"own-value\"}", 0o600);
+        assert_eq!(store.import(&theirs).expect("imported"), ["B"]);
+        let entries = store.read().expect("read");
+        assert_eq!(entries.0["A"].value.as_ref().map(|v| v.as_str()), Some("own-value"));
+        assert!(store.import(&folder.path().join("missing")).is_err());
+    }
+}
