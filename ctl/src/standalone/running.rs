@@ -129,7 +129,7 @@ impl Prepared {
         let controls: Vec<_> = self.sockets.iter().map(|socket| format!("listener: {}", socket.describe())).collect();
         let pins: Vec<_> = config.pins.iter().map(ToString::to_string).collect();
         let secrets = |member: &Member| {
-            let vault = Arc::clone(&member.rules.current().broker.vault());
+            let vault = Arc::clone(member.rules.current().broker.vault());
             let name = member.config.name.clone();
             vault.secrets().iter().map(|secret| format!("{name}: {}", secret.name())).collect::<Vec<_>>()
         };
