@@ -114,56 +114,61 @@ const KEPT_SLASH: u8 = 0;
 
 fn canonicalise(raw: &str, slash: EncodedSlash) -> Result<String, PathError> {
     let mut path = Vec::with_capacity(raw.len() + SPARE_BYTES);
-    let mut decoded = Vec::new();
     let mut ends_open = true;
     for segment in raw.as_bytes()[1..].split(|&b| b == b'/') {
-        let is_literal = segment.iter().all(|&b| LITERAL[usize::from(b)]);
-        let name = if is_literal { segment } else { decode(segment, slash, &mut decoded)? };
+        let start = path.len();
+        path.push(b'/');
+        let is_literal = decode(segment, slash, &mut path)?;
+        let name = &path[start + 1..];
         ends_open = matches!(name, b"" | b"." | b"..");
         match name {
-            b"" | b"." => {}
-            b".." => path.truncate(path.iter().rposition(|&b| b == b'/').ok_or(PathError::Traversal)?),
-            name if is_literal => {
-                path.push(b'/');
-                path.extend_from_slice(name);
+            b"" | b"." => path.truncate(start),
+            b".." => {
+                let parent = path[..start].iter().rposition(|&b| b == b'/').ok_or(PathError::Traversal)?;
+                path.truncate(parent);
             }
+            _ if is_literal => {}
             name => {
                 refuse_hidden_dots(name)?;
-                encode(name, &mut path);
+                let name = path.split_off(start + 1);
+                encode(&name, &mut path);
             }
         }
     }
     if ends_open {
         path.push(b'/');
     }
-    Ok(String::from_utf8(path).expect("only ASCII was pushed"))
+    Ok(String::from_utf8(path).expect("only ASCII is left"))
 }
 
 /// Room for a few escapes that the raw path did not have.
 const SPARE_BYTES: usize = 16;
 
-/// Decodes one segment by way of `decoded` and cuts off its parameters. An escape cannot hold a separator that was missed: an encoded slash is kept apart,
-/// and a character of several bytes that begins in one segment cannot end in another.
-fn decode<'d>(segment: &[u8], slash: EncodedSlash, decoded: &'d mut Vec<u8>) -> Result<&'d [u8], PathError> {
-    decoded.clear();
-    decoded.reserve(segment.len());
-    let mut bytes = segment.iter();
-    let mut is_ascii = true;
+/// Appends one segment decoded and without its parameters; true where it needs no escapes. An escape cannot hold a separator
+/// that was missed: an encoded slash is kept apart, and a character of several bytes that begins in one segment cannot end
+/// in another.
+fn decode(segment: &[u8], slash: EncodedSlash, path: &mut Vec<u8>) -> Result<bool, PathError> {
+    let run = segment.iter().take_while(|&&b| LITERAL[usize::from(b)]).count();
+    path.extend_from_slice(&segment[..run]);
+    if run == segment.len() {
+        return Ok(true);
+    }
+    let start = path.len();
+    let mut bytes = segment[run..].iter();
     while let Some(&byte) = bytes.next() {
         match byte {
-            b'%' => {
-                let byte = escaped(&mut bytes, slash)?;
-                is_ascii &= byte.is_ascii();
-                decoded.push(byte);
-            }
+            b'%' => path.push(escaped(&mut bytes, slash)?),
             0..=b' ' | 0x7f.. | b'#' | b'?' => return Err(PathError::BadByte),
-            byte => decoded.push(byte),
+            byte => path.push(byte),
         }
     }
-    if !is_ascii && std::str::from_utf8(decoded).is_err() {
+    let decoded = &path[start..];
+    if !decoded.is_ascii() && std::str::from_utf8(decoded).is_err() {
         return Err(PathError::BadDecoded);
     }
-    Ok(decoded.split(|&b| b == b';').next().unwrap_or_default())
+    let name = decoded.iter().position(|&b| b == b';').unwrap_or(decoded.len());
+    path.truncate(start + name);
+    Ok(path[start..].iter().all(|&b| LITERAL[usize::from(b)]))
 }
 
 fn escaped<'a>(bytes: &mut impl Iterator<Item = &'a u8>, slash: EncodedSlash) -> Result<u8, PathError> {
@@ -195,7 +200,6 @@ fn refuse_hidden_dots(segment: &[u8]) -> Result<(), PathError> {
 }
 
 fn encode(segment: &[u8], path: &mut Vec<u8>) {
-    path.push(b'/');
     for &byte in segment {
         if LITERAL[usize::from(byte)] {
             path.push(byte);
