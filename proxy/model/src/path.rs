@@ -65,10 +65,10 @@ impl<'a> CanonicalPath<'a> {
         if raw.len() > MAX_PATH_BYTES {
             return Err(PathError::TooLong);
         }
-        if is_canonical(raw.as_bytes()) {
-            return Ok(Self(Cow::Borrowed(raw)));
+        match odd_segment(raw.as_bytes()) {
+            None => Ok(Self(Cow::Borrowed(raw))),
+            Some(start) => canonicalise(raw, start, slash).map(|path| Self(Cow::Owned(path))),
         }
-        canonicalise(raw, slash).map(|path| Self(Cow::Owned(path)))
     }
 
     /// The canonical text.
@@ -96,26 +96,32 @@ impl fmt::Debug for CanonicalPath<'_> {
     }
 }
 
-/// True where no step would change anything: only literal characters, no empty segment, no segment that begins with a dot.
-fn is_canonical(path: &[u8]) -> bool {
-    let mut previous = 0;
-    for &byte in path {
-        let literal = LITERAL[usize::from(byte)] || (byte == b'/' && previous != b'/');
-        if !literal || (byte == b'.' && previous == b'/') {
-            return false;
+/// Where the first segment begins that some step may change: one with other than literal characters, an empty one, one that
+/// begins with a dot.
+fn odd_segment(path: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    for (at, &byte) in path.iter().enumerate() {
+        match byte {
+            b'/' if at > 0 && start == at => return Some(start),
+            b'/' => start = at + 1,
+            b'.' if start == at => return Some(start),
+            byte if LITERAL[usize::from(byte)] => {}
+            _ => return Some(start),
         }
-        previous = byte;
     }
-    true
+    None
 }
 
 /// Stands for an encoded slash between decoding and encoding; a real NUL is refused before.
 const KEPT_SLASH: u8 = 0;
 
-fn canonicalise(raw: &str, slash: EncodedSlash) -> Result<String, PathError> {
+/// `start` is where a segment begins; those before it are canonical.
+fn canonicalise(raw: &str, start: usize, slash: EncodedSlash) -> Result<String, PathError> {
     let mut path = Vec::with_capacity(raw.len() + SPARE_BYTES);
+    let (done, rest) = raw.as_bytes().split_at(start);
+    path.extend_from_slice(&done[..start - 1]);
     let mut ends_open = true;
-    for segment in raw.as_bytes()[1..].split(|&b| b == b'/') {
+    for segment in rest.split(|&b| b == b'/') {
         let start = path.len();
         path.push(b'/');
         let is_literal = decode(segment, slash, &mut path)?;
