@@ -14,6 +14,7 @@
 
 mod body;
 mod capacity;
+mod course;
 mod exchange;
 mod generation;
 mod identity;
@@ -22,6 +23,7 @@ mod limits;
 mod live;
 mod origin;
 mod refusal;
+mod search;
 mod tls;
 mod tunnel;
 mod upload;
