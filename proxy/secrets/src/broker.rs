@@ -141,7 +141,9 @@ impl<'a> Destination<'a> {
         let secrets = self.broker.vault.secrets();
         let index = secrets.iter().position(|secret| secret.name().as_str() == name);
         let Some(index) = index else { return Err(format!("the credential {name} is no longer held")) };
-        secrets[index].value().map_err(|reason| format!("the credential {name} cannot be used any longer: {reason}"))?;
+        secrets[index]
+            .value()
+            .map_err(|reason| format!("the credential {name} cannot be used any longer: {reason}"))?;
         let mut bound = self.slots().flat_map(|slot| &slot.bound);
         match bound.any(|bound| bound.secret == Some(index) && bound.applies(ask)) {
             true => Ok(()),

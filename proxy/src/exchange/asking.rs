@@ -133,7 +133,9 @@ impl Asking {
         let lost = |why: &str| Err(why.to_owned());
         match (granted.judges_messages, permit.requires_upgrade()) {
             (None, true) => return lost("the policy now opens this endpoint for WebSocket alone"),
-            (Some(false), true) => return lost("the policy now judges messages here, and this socket passes them unread"),
+            (Some(false), true) => {
+                return lost("the policy now judges messages here, and this socket passes them unread");
+            }
             _ => {}
         }
         let destination = rules.broker.destination(&self.place.authority);

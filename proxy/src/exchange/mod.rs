@@ -18,8 +18,8 @@ use tollgate_policy::document::Protocol;
 use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
 use tollgate_secrets::{Outbound, inject};
 
-pub(crate) use asking::{Asking, Target};
 use asking::Granted;
+pub(crate) use asking::{Asking, Target};
 use lending::lend;
 
 use crate::body::ReplyBody;

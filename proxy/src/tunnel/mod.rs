@@ -5,6 +5,7 @@ pub(crate) mod opening;
 mod passing;
 mod serve;
 mod tls;
+mod usage;
 
 use std::sync::Arc;
 

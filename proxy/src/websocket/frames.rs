@@ -11,13 +11,16 @@ pub(super) struct Close {
     pub(super) reason: String,
 }
 
+/// Reads one text message.
+pub(super) type Reader<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>, Close> + Sync + 'a;
+
 /// What becomes of the frames of one direction.
 pub(super) enum Treatment<'a> {
     /// They pass as they are.
     Pass,
     /// Text messages are put together and pass whole: the reader refuses them, or says what goes on in their place, where
     /// that is something else.
-    Read(&'a (dyn Fn(&str) -> Result<Option<Vec<u8>>, Close> + Sync)),
+    Read(&'a Reader<'a>),
     /// Messages are searched and pass in fragments of their own.
     Scrub(&'a mut Search),
 }
