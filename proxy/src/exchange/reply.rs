@@ -90,6 +90,7 @@ pub(crate) fn code(error: &SendError) -> Code {
     match error {
         SendError::Dial(error) => dial_code(error),
         SendError::Busy(_) => Code::UpstreamBusy,
+        SendError::Upload(_) => Code::InvalidRequest,
         SendError::NoHttp2(_) | SendError::Broken { .. } => Code::UpstreamBroken,
     }
 }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::refuse;
 use crate::exchange::{Place, exchange};
+use crate::framing::{self, Framed};
 use crate::limits::seconds;
 use crate::live::Hold;
 use crate::origin::Origin;
@@ -32,18 +33,32 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (served_by, whose, to) = (Arc::clone(&gate), Arc::clone(&origin), place.authority.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (gate, origin, place) = (Arc::clone(&gate), Arc::clone(&origin), place.clone());
-        async move { Ok::<_, Infallible>(exchange(gate, origin, place, request).await) }
-    });
-    let io = TokioIo::new(io);
+    let service =
+        move |request: Request<Incoming>| exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request);
     let ended = match protocol {
         Protocol::Http1 => {
-            let connection = http1(&served_by.limits).serve_connection(io, service).with_upgrades();
+            let (io, heads) = Framed::new(io, &served_by.limits);
+            let (by, whose, to) = (Arc::clone(&served_by), Arc::clone(&whose), to.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (heads, method) = (Arc::clone(&heads), request.method().clone());
+                let (by, whose, to) = (Arc::clone(&by), Arc::clone(&whose), to.clone());
+                let served = service(request);
+                let refuse = |wrong| async move {
+                    let refusal = framing::refusal(wrong, whose.asked(&to));
+                    super::record(&by, &whose, &to, refusal.verdict());
+                    refusal
+                };
+                async move { Ok::<_, Infallible>(heads.answer(&method, served, refuse).await) }
+            });
+            let connection = http1(&served_by.limits).serve_connection(TokioIo::new(io), service).with_upgrades();
             to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold).await
         }
         Protocol::Http2 => {
-            let connection = http2(&served_by.limits).serve_connection(io, service);
+            let service = service_fn(move |request| {
+                let served = service(request);
+                async move { Ok::<_, Infallible>(served.await) }
+            });
+            let connection = http2(&served_by.limits).serve_connection(TokioIo::new(io), service);
             to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold).await
         }
     };

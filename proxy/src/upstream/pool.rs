@@ -53,6 +53,9 @@ pub(crate) enum SendError {
     /// gRPC needs HTTP/2 to the end (its status travels in trailers), and the upstream does not speak it.
     #[error("the upstream {0} speaks no HTTP/2, which gRPC needs")]
     NoHttp2(Authority),
+    /// The client broke off in its body, or the body is wrong.
+    #[error("the request's body could not be sent on: {0}")]
+    Upload(String),
     /// The connection broke before a reply, or the reply is not HTTP.
     #[error("the upstream {authority} broke off: {reason}")]
     Broken {
@@ -96,6 +99,7 @@ impl Pool {
                 Ok(reply) => return Ok((reply, loan)),
                 // Closed while idle: nothing was sent, so another connection may try.
                 Err(Unsent { request: Some(unsent), .. }) if loan.is_reused() => request = *unsent,
+                Err(Unsent { error, .. }) if error.is_user() => return Err(SendError::Upload(in_words(&error))),
                 Err(Unsent { error, .. }) => return Err(broken(key, &error)),
             }
         }
