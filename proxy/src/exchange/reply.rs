@@ -56,6 +56,11 @@ pub(crate) fn pass_on(
     // The HTTP library keeps the upstream's reason phrase there and would write it out again, unsearched.
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
+    if let Err(why) = headers::check_framing(parts.status, &parts.headers) {
+        passage.record.end(why.to_owned());
+        let detail = format!("the reply of {} cannot be passed on: {why}", asking.place.authority);
+        return Err(Refusal::request(Code::UpstreamBroken, detail, asking.asked()));
+    }
     if let Some(needles) = &passage.needles {
         // Before the headers of the hop go: one of them may name what hides the body.
         if let Err(why) = headers::check_readable(parts.status, &parts.headers) {
