@@ -116,6 +116,30 @@ pub(crate) fn clean_reply(headers: &mut HeaderMap) {
     headers.remove(header::ALT_SVC);
 }
 
+/// The end of a reply must be where every reader finds it (RFC 9112, section 6.3), and it must not change the protocol.
+///
+/// # Errors
+/// One sentence in our own words.
+pub(super) fn check_framing(status: StatusCode, headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("it switches protocols unasked");
+    }
+    if lengths.next().is_some() || length.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
+        return Err("the reply has more than one Content-Length");
+    }
+    if codings.next().is_some() || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err("the reply has another transfer coding than `chunked`");
+    }
+    if length.is_some() && coding.is_some() {
+        return Err("the reply has both a Content-Length and a Transfer-Encoding");
+    }
+    Ok(())
+}
+
 /// A reply that is to be searched must be whole: at most one content coding that can be taken off, no transfer coding but
 /// `chunked`, no part of a larger thing, since a secret that is cut in two is found in neither half.
 ///

@@ -60,6 +60,11 @@ pub(crate) fn pass_on(
     // The HTTP library keeps the upstream's reason phrase there and would write it out again, unsearched.
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
+    if let Err(why) = headers::check_framing(parts.status, &parts.headers) {
+        passage.course.end(why);
+        let detail = format!("the reply of {} cannot be passed on: {why}", asking.place.authority);
+        return Err(Refusal::request(Code::UpstreamBroken, detail, asking.asked()));
+    }
     let mut coding = None;
     if let Some(search) = &mut passage.search {
         // Before the headers of the hop go: one of them may name what hides the body.
@@ -98,6 +103,7 @@ pub(crate) fn code(error: &SendError) -> Code {
     match error {
         SendError::Dial(error) => dial_code(error),
         SendError::Busy(_) => Code::UpstreamBusy,
+        SendError::Upload(_) => Code::InvalidRequest,
         SendError::NoHttp2(_) | SendError::Broken { .. } => Code::UpstreamBroken,
     }
 }

@@ -24,6 +24,7 @@ pub(crate) use serve::http1;
 
 use crate::exchange::Place;
 use crate::exchange::reply::dial_code;
+use crate::framing::Framed;
 use crate::limits::seconds;
 use crate::live::{Hold, Subject};
 use crate::origin::{Origin, record_connection};
@@ -43,8 +44,12 @@ pub(crate) enum Client {
 
 impl From<Upgraded> for Client {
     fn from(upgraded: Upgraded) -> Self {
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(Parts { io, read_buf, .. }) => Self::Socket(Prefixed::new(read_buf, io.into_inner())),
+        match upgraded.downcast::<TokioIo<Framed<TcpStream>>>() {
+            Ok(Parts { io, read_buf, .. }) => {
+                let (held, socket) = io.into_inner().into_parts();
+                let read = if held.is_empty() { read_buf } else { [read_buf, held].concat().into() };
+                Self::Socket(Prefixed::new(read, socket))
+            }
             Err(other) => Self::Other(TokioIo::new(other)),
         }
     }

@@ -16,6 +16,7 @@ use tollgate_model::Scheme;
 use super::refuse;
 use super::usage::Usage;
 use crate::exchange::{Place, exchange};
+use crate::framing::{self, Framed};
 use crate::limits::seconds;
 use crate::live::Hold;
 use crate::origin::Origin;
@@ -37,21 +38,34 @@ where
     let usage = Arc::new(Usage::new());
     let used = Arc::clone(&usage);
     let is_private = place.scheme == Scheme::Https;
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (gate, origin, place) = (Arc::clone(&gate), Arc::clone(&origin), place.clone());
-        let turn = used.begin();
-        async move { Ok::<_, Infallible>(exchange(gate, origin, place, request).await.map(|body| turn.during(body))) }
-    });
-    let io = TokioIo::new(io);
+    let service =
+        move |request: Request<Incoming>| exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request);
     let ended = match protocol {
         Protocol::Http1 => {
+            let (io, heads) = Framed::new(io, &served_by.limits);
+            let (by, whose, to) = (Arc::clone(&served_by), Arc::clone(&whose), to.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (heads, method) = (Arc::clone(&heads), request.method().clone());
+                let (by, whose, to) = (Arc::clone(&by), Arc::clone(&whose), to.clone());
+                let served = service(request);
+                let refuse = |wrong| async move {
+                    let refusal = framing::refusal(wrong, whose.asked(&to));
+                    super::record(&by, &whose, &to, refusal.verdict());
+                    refusal
+                };
+                async move { Ok::<_, Infallible>(heads.answer(&method, served, refuse).await) }
+            });
             // In TLS nobody half-closes: a client that says so has gone, and what it waited for may end.
-            let connection =
-                http1(&served_by.limits).half_close(!is_private).serve_connection(io, service).with_upgrades();
+            let mut http1 = http1(&served_by.limits);
+            let connection = http1.half_close(!is_private).serve_connection(TokioIo::new(io), service).with_upgrades();
             to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, std::future::pending()).await
         }
         Protocol::Http2 => {
-            let connection = http2(&served_by.limits).serve_connection(io, service);
+            let service = service_fn(move |request| {
+                let (served, turn) = (service(request), used.begin());
+                async move { Ok::<_, Infallible>(served.await.map(|body| turn.during(body))) }
+            });
+            let connection = http2(&served_by.limits).serve_connection(TokioIo::new(io), service);
             let idle = usage.idle_for(seconds(served_by.limits.header_seconds));
             to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, idle).await
         }

@@ -26,7 +26,8 @@ use super::roster::Showing;
 use super::transparent::{original_destination, refuse};
 use crate::body::ReplyBody;
 use crate::exchange::{Place, exchange};
-use crate::origin::{Origin, judge_connection};
+use crate::framing::{self, Framed};
+use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Dialect, Refusal, alert};
 use crate::tunnel::opening::Prefixed;
 use crate::tunnel::{Client, Tunnel, http1};
@@ -164,10 +165,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let (io, heads) = Framed::new(io, &gate.limits);
+    let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let (gate, origin) = (Arc::clone(&gate), Arc::clone(origin));
-        async move { Ok::<_, Infallible>(answer(gate, origin, port, request).await) }
+        let (heads, method) = (&heads, request.method().clone());
+        let serve = answer(Arc::clone(&gate), Arc::clone(origin), port, request);
+        let refuse = async |wrong| {
+            let refusal = framing::refusal(wrong, Asked::default());
+            let recorded = record_connection(&gate, &gate.rules.current(), origin, "-", refusal.verdict());
+            recorded.err().unwrap_or(refusal)
+        };
+        async move { Ok::<_, Infallible>(heads.answer(&method, serve, refuse).await) }
     });
     let mut http1 = http1(&gate.limits);
     let served = http1.header_read_timeout(patience).serve_connection(TokioIo::new(io), service);
