@@ -15,6 +15,7 @@ use nix::libc;
 use nix::unistd::Uid;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use tollgate_secrets::MAX_FORMER_VALUES;
 use zeroize::Zeroizing;
 
 use super::lease::Terms;
@@ -43,6 +44,9 @@ pub struct Entry {
     /// True where it may not be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub revoked: bool,
+    /// Of a refresh token that a token endpoint gave: the SHA-256 of the one that the operator gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews: Option<String>,
     /// Seconds after which it is fetched again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u32>,
@@ -60,9 +64,6 @@ pub struct Entries(pub BTreeMap<String, Entry>);
 
 /// Larger files are no store of credentials.
 const MAX_BYTES: u64 = 4 << 20;
-
-/// Former values that are remembered of one credential.
-const MAX_FORMER: usize = 4;
 
 impl Store {
     /// The store in a state folder; the file need not exist.
@@ -131,7 +132,7 @@ impl Entry {
 
     fn forget(&mut self) {
         self.former.extend(self.value.take());
-        let over = self.former.len().saturating_sub(MAX_FORMER);
+        let over = self.former.len().saturating_sub(MAX_FORMER_VALUES);
         self.former.drain(..over);
     }
 
@@ -234,8 +235,8 @@ impl Serialize for Written<'_> {
         use serde::ser::SerializeMap;
         let mut map = serializer.serialize_map(Some(self.0.0.len()))?;
         for (name, entry) in &self.0.0 {
-            let Entry { value, from, former, revoked, ttl, failure_ttl, stale } = entry;
-            let has_more = from.is_some() || !former.is_empty() || *revoked;
+            let Entry { value, from, former, revoked, renews, ttl, failure_ttl, stale } = entry;
+            let has_more = from.is_some() || !former.is_empty() || *revoked || renews.is_some();
             let has_terms = ttl.is_some() || failure_ttl.is_some() || stale.is_some();
             match value {
                 Some(value) if !has_more && !has_terms => map.serialize_entry(name, &**value)?,
@@ -300,7 +301,7 @@ mod tests {
         assert!(entry.value.is_none() && entry.revoked);
         assert_eq!(entry.former.len(), 1);
         (0..10).for_each(|n| entry.rotate(Zeroizing::new(format!("value-number-{n}"))));
-        assert_eq!(entry.former.len(), MAX_FORMER);
+        assert_eq!(entry.former.len(), MAX_FORMER_VALUES);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use environment::Extra as ExtraEnvironment;
 pub use grants::Extra as ExtraFiles;
 pub use policy_file::PolicyFile;
 
-use crate::credentials::{Keeper, Keeping, Providers, SecretArgument, Source, Store, draw};
+use crate::credentials::{Access, Keeper, Keeping, Network, Providers, SecretArgument, Source, Store, draw};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, random};
 use crate::operator;
@@ -100,12 +100,13 @@ impl Session {
         add_providers(&mut order, &home)?;
         let file = PolicyFile::new(&order.policy)?;
         let policy = file.load()?;
-        let keeper = Keeper::open(&order.secrets, Store::of(&home), draw)?;
+        let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
+        let network = Network::of(&order.pins, tls.clone());
+        let keeper = Keeper::open(&order.secrets, Access { store: Store::of(&home), network }, draw)?;
         let vault = Arc::new(keeper.vault(Instant::now()));
         let name = order.name.clone().map_or_else(draw_name, Ok)?;
         let folder = home.sandbox(&name)?;
         let cell = cell(&order, &home, &policy, &vault, &file, &folder)?;
-        let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
         let limits = Limits::with(&order.limits);
         let authority =
             CertificateAuthority::new(&name, &limits).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
@@ -135,7 +136,7 @@ impl Session {
         let session = Self {
             confined,
             order,
-            keeping: Keeping::new(keeper),
+            keeping: Keeping::new(keeper, &rules, &journal, ""),
             rules,
             journal,
             gate,
@@ -159,8 +160,8 @@ impl Session {
             fence: self.fence,
             refused: None,
         })?;
-        self.keeping.start(&self.rules);
-        let operator = operator::Server::start(&self.folder, self.status, self.rules)?;
+        self.keeping.start();
+        let operator = operator::Server::start(&self.folder, self.status, self.rules, self.keeping.shared())?;
         let agent = Event::Agent { command: &self.order.command };
         self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
         self.confined.start().map_err(|e| not_started(&self.journal, &e))?;

@@ -17,7 +17,7 @@ use tollgate_secrets::Vault;
 use super::config::{AgentConfig, Config};
 use super::placeholders::Placeholders;
 use super::private;
-use crate::credentials::{Keeper, Keeping};
+use crate::credentials::{Keeper, Keeping, Network, Shared};
 use crate::failure::{Failure, Kind};
 use crate::session::PolicyFile;
 
@@ -113,6 +113,11 @@ impl Trust {
         self.pins == other.pins && self.authorities == other.authorities
     }
 
+    /// The way to token endpoints.
+    pub fn network(&self) -> Network {
+        Network::of(&self.pins, self.tls.clone())
+    }
+
     fn pool(&self, outgoing: &Outgoing) -> Pool {
         let limits = Limits::default();
         let dialer = Dialer::new(Resolver::new(&self.pins, &limits), self.tls.clone(), &limits).noting(outgoing);
@@ -132,7 +137,8 @@ impl Member {
         });
         let gate = common.gate(&rules, trust);
         let share = usize::try_from(common.connections_per_agent).unwrap_or(usize::MAX);
-        Self { config, rules, share: Arc::new(Semaphore::new(share)), token, keeping: Keeping::new(keeper), gate }
+        let keeping = Keeping::new(keeper, &rules, &common.journal, &config.name);
+        Self { config, rules, share: Arc::new(Semaphore::new(share)), token, keeping, gate }
     }
 
     /// The same agent with what its files say now. Open connections go on under the new rules.
@@ -145,7 +151,7 @@ impl Member {
         let keeping = match keeper {
             Some(keeper) => {
                 put_in_force(Some(keeper.vault(Instant::now())));
-                Keeping::new(keeper)
+                Keeping::new(keeper, &self.rules, &common.journal, &config.name)
             }
             None => {
                 Handle::current().block_on(self.keeping.renew(put_in_force));
@@ -158,7 +164,12 @@ impl Member {
 
     /// Looks after its secrets from now on. Needs a runtime.
     pub fn keep(&mut self) {
-        self.keeping.start(&self.rules);
+        self.keeping.start();
+    }
+
+    /// Its credentials, for the operator API.
+    pub fn credentials(&self) -> Arc<Shared> {
+        self.keeping.shared()
     }
 
     /// True for the agent of this name and token, with secrets from where it has them.

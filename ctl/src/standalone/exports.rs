@@ -8,6 +8,7 @@ use super::agents::read_token;
 use super::config::{AgentConfig, Config, Place, Speaks};
 use super::placeholders::Placeholders;
 use super::{ConfigFile, authority};
+use crate::credentials::Network;
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
 use crate::session::environment::through_gate;
@@ -34,7 +35,7 @@ pub fn exports(
     let home = Home::open()?;
     let folder = home.proxy(&config.name)?;
     authority::open(&config.authority, &folder)?;
-    let mut placeholders = Placeholders::open(&home, &folder)?;
+    let mut placeholders = Placeholders::open(&home, &folder, Network::new(&config.pins, &config.upstream_cas)?)?;
     let vault = placeholders.keeper(agent)?.vault(Instant::now());
     placeholders.save()?;
     let proxy = proxy(&config, agent, address)?;
