@@ -154,6 +154,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_tracing();
     crate::session::forbid_core_dumps();
+    if cli.command.holds_secrets() {
+        crate::session::hide_memory();
+    }
     let done = match cli.command {
         Command::Run(arguments) => arguments.order().and_then(|(order, quiet)| commands::run(order, quiet)),
         Command::Proxy(arguments) => commands::proxy(*arguments),
@@ -168,6 +171,13 @@ pub fn main() -> ExitCode {
         Command::DemoAgent { role } => crate::demo::play(role),
     };
     done.unwrap_or_else(|failure| failure.report())
+}
+
+impl Command {
+    /// True where values of credentials come into this process. `run` and the demo hide them themselves.
+    fn holds_secrets(&self) -> bool {
+        matches!(self, Self::Proxy(_) | Self::Credential { .. } | Self::Provider { .. })
+    }
 }
 
 impl RunArguments {

@@ -96,6 +96,7 @@ pub struct Running {
 impl Session {
     /// Prepares a sandbox. To be called from the main thread before any other exists: the supervisor is its child.
     pub fn prepare(mut order: Order) -> Result<Self, Failure> {
+        hide_memory();
         let home = order.home.as_deref().map_or_else(Home::open, Home::open_at)?;
         add_providers(&mut order, &home)?;
         let file = PolicyFile::new(&order.policy)?;
@@ -117,7 +118,6 @@ impl Session {
             Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
         let journal = Arc::new(journal);
         let confined = tollgate_supervisor::launch(&cell).map_err(|e| not_started(&journal, &e))?;
-        hide_memory();
         raise_file_limit();
         let rules = Arc::new(Rules::new(policy, vault));
         let (sockets, identifier, root, confined) = take_sockets(confined);
@@ -256,9 +256,9 @@ pub fn forbid_core_dumps() {
     }
 }
 
-/// Other processes of this user may not read the memory of this one (prctl(2), PR_SET_DUMPABLE). Not before the supervisor
-/// was started, which needs what belongs to a process that is no secret.
-fn hide_memory() {
+/// Other processes of this user may not read the memory of this one, nor the environment that it was started with (prctl(2),
+/// PR_SET_DUMPABLE). What it starts is not hidden: that begins anew with execve(2).
+pub fn hide_memory() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "other processes of this user can read this one's memory");
     }
