@@ -71,7 +71,8 @@ struct RunArguments {
     /// of that name, else the store. The agent finds a placeholder in its variable NAME
     #[arg(long = "secret", value_name = "NAME[=SOURCE]")]
     secrets: Vec<String>,
-    /// All credentials of a provider, as if each was given by --secret
+    /// All credentials of a provider, bound to the endpoints of the policy that its profile is for, or that name it in
+    /// `credential_binding`
     #[arg(long = "provider", value_name = "NAME")]
     providers: Vec<String>,
     /// A name for the sandbox; drawn if absent

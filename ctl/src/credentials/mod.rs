@@ -18,6 +18,6 @@ mod store;
 pub use keeper::{Keeper, Keeping, Shared, draw};
 pub use network::Network;
 pub use prompt::{Input, read_value};
-pub use providers::{Provider, Providers, profile, profiles};
+pub use providers::{Provider, Providers, attach, profile, profiles};
 pub use source::{Access, SecretArgument, Source};
 pub use store::{Entry, Store};

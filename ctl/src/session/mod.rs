@@ -19,7 +19,7 @@ use tollgate_proxy::{
     Capacity, CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool,
     Resolver, Rules, Setup, Sockets, upstream_config,
 };
-use tollgate_secrets::{SecretName, Vault};
+use tollgate_secrets::Vault;
 use tollgate_supervisor::{Confined, LaunchError, Outcome, Signaller};
 use tollgate_wire::cell::{Cell, Control, Feature};
 use tollgate_wire::status::Status;
@@ -28,7 +28,7 @@ pub use environment::Extra as ExtraEnvironment;
 pub use grants::Extra as ExtraFiles;
 pub use policy_file::PolicyFile;
 
-use crate::credentials::{Access, Keeper, Keeping, Network, Providers, SecretArgument, Source, Store, draw};
+use crate::credentials::{Access, Keeper, Keeping, Network, SecretArgument, Store, attach, draw};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, random};
 use crate::operator;
@@ -98,9 +98,10 @@ impl Session {
     pub fn prepare(mut order: Order) -> Result<Self, Failure> {
         hide_memory();
         let home = order.home.as_deref().map_or_else(Home::open, Home::open_at)?;
-        add_providers(&mut order, &home)?;
-        let file = PolicyFile::new(&order.policy)?;
+        let attachments = attach(&home, &order.providers, &mut order.secrets)?;
+        let file = PolicyFile::new(&order.policy)?.attaching(attachments);
         let policy = file.load()?;
+        file.idle_credentials(&policy).iter().for_each(|line| eprintln!("tollgate: warning: {line}"));
         let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
         let network = Network::of(&order.pins, tls.clone());
         let keeper = Keeper::open(&order.secrets, Access { store: Store::of(&home), network }, draw)?;
@@ -229,24 +230,6 @@ impl Running {
         };
         journal.close(&reason).map_err(journal_failure)
     }
-}
-
-/// Adds the credentials of the providers that were asked for; each may be named by itself as well.
-fn add_providers(order: &mut Order, home: &Home) -> Result<(), Failure> {
-    if order.providers.is_empty() {
-        return Ok(());
-    }
-    let providers = Providers::open(home)?;
-    for provider in &order.providers {
-        for name in &providers.get(provider)?.credentials {
-            let parsed = SecretName::parse(name);
-            let parsed = parsed.map_err(|e| Failure::new(Kind::State, format!("provider {provider}: {name}: {e}")))?;
-            if order.secrets.iter().all(|known| known.name != parsed) {
-                order.secrets.push(SecretArgument { name: parsed, source: Source::Anywhere(name.clone()) });
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A core dump of this process would hold every secret.

@@ -109,7 +109,7 @@ impl Fresh {
         let mut placeholders = Placeholders::open(home, folder, trust.network())?;
         // Token endpoints are asked in the way that is in force now.
         let goes_on = running.filter(|(_, before)| trust.is_as(before)).map(|(members, _)| members);
-        let agents = Material::read(&config, &mut placeholders, goes_on.unwrap_or_default())?;
+        let agents = Material::read(&config, home, &mut placeholders, goes_on.unwrap_or_default())?;
         let certificates = listeners::certificates(&config)?;
         placeholders.save()?;
         let mut warnings = warnings;
