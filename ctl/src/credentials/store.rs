@@ -15,12 +15,12 @@ use nix::libc;
 use nix::unistd::Uid;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use tollgate_secrets::MAX_FORMER_VALUES;
+use tollgate_secrets::{MAX_FORMER_VALUES, Secret, SecretName};
 use zeroize::Zeroizing;
 
 use super::lease::Terms;
 use crate::failure::{Failure, Kind};
-use crate::home::{Home, write_private};
+use crate::home::{Home, check_parents, write_private};
 
 /// The store of one state folder.
 #[derive(Debug, Clone)]
@@ -99,21 +99,50 @@ impl Store {
         Ok(done)
     }
 
-    /// Takes over what another store holds and this one does not; gives the names.
-    pub fn import(&self, other: &Path) -> Result<Vec<String>, Failure> {
-        let file = open(other)?.ok_or_else(|| state(format!("there is no file {}", other.display())))?;
+    /// Takes over what another store holds and this one does not.
+    ///
+    /// Refused where others may read the file, or may put another in its place: what they put there would be used.
+    pub fn import(&self, other: &Path) -> Result<Imported, Failure> {
+        let missing = || state(format!("there is no file {}", other.display()));
+        let file = open(other)?.ok_or_else(missing)?;
+        check_parents(&std::path::absolute(other).map_err(|_| missing())?)?;
         let theirs = parse(other, file)?;
         self.change(|entries| {
-            let mut taken = Vec::new();
+            let mut imported = Imported::default();
             for (name, entry) in theirs.0 {
-                if let std::collections::btree_map::Entry::Vacant(vacant) = entries.0.entry(name.clone()) {
-                    vacant.insert(entry);
-                    taken.push(name);
+                match unfit(&name, &entry) {
+                    Some(reason) => imported.left.push((name, reason)),
+                    None if entries.0.contains_key(&name) => {
+                        imported.left.push((name, "it is kept here already".to_owned()));
+                    }
+                    None => {
+                        imported.taken.push(name.clone());
+                        entries.0.insert(name, entry);
+                    }
                 }
             }
-            Ok(taken)
+            Ok(imported)
         })
     }
+}
+
+/// What came of taking over another store.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Names that were taken over.
+    pub taken: Vec<String>,
+    /// Names that were not, and why.
+    pub left: Vec<(String, String)>,
+}
+
+/// Why an entry of another store cannot be used.
+fn unfit(name: &str, entry: &Entry) -> Option<String> {
+    let name = match SecretName::parse(name) {
+        Ok(name) => name,
+        Err(error) => return Some(error.to_string()),
+    };
+    let value = entry.value.as_ref()?;
+    Secret::new(name, value.as_str().into(), String::new()).err().map(|error| error.to_string())
 }
 
 impl Entry {
@@ -323,11 +352,23 @@ mod tests {
     fn import_takes_what_is_not_there() {
         let (folder, store) = store();
         let theirs = folder.path().join("credentials.json");
-        write(&theirs, "{\"A\": \"the-real-a\", \"B\": \"the-real-b\"}", 0o600);
+        let text =
+            r#"{"A": "the-real-a", "B": "the-real-b", "EMPTY": "", "bad name": "the-real-c", "D": "two\nlines"}"#;
+        write(&theirs, text, 0o600);
         write(store.path(), "{\"A\": \"own-value\"}", 0o600);
-        assert_eq!(store.import(&theirs).expect("imported"), ["B"]);
+        let imported = store.import(&theirs).expect("imported");
+        assert_eq!(imported.taken, ["B"]);
+        let left: Vec<_> = imported.left.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(left, ["A", "D", "EMPTY", "bad name"]);
+        assert!(imported.left.iter().all(|(_, reason)| !reason.contains("the-real")), "{imported:?}");
         let entries = store.read().expect("read");
         assert_eq!(entries.0["A"].value.as_ref().map(|v| v.as_str()), Some("own-value"));
         assert!(store.import(&folder.path().join("missing")).is_err());
+        let open = folder.path().join("open");
+        std::fs::create_dir(&open).expect("made");
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).expect("set");
+        write(&open.join("theirs.json"), "{\"C\": \"the-real-c\"}", 0o600);
+        let refused = store.import(&open.join("theirs.json")).expect_err("others may replace it");
+        assert!(refused.message().contains("chmod go-w"), "{}", refused.message());
     }
 }

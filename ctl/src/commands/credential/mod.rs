@@ -226,9 +226,10 @@ fn import(store: &Store, file: Option<PathBuf>) -> Result<(), Failure> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let known = || home.map(|home| home.join(".nemoclaw").join("credentials.json"));
     let file = file.or_else(known).ok_or_else(|| Failure::new(Kind::Usage, "HOME is not set; name the file"))?;
-    let taken = store.import(&file)?;
-    println!("{} taken over from {}", taken.len(), file.display());
-    taken.iter().for_each(|name| println!("  {name}"));
+    let imported = store.import(&file)?;
+    println!("{} taken over from {}", imported.taken.len(), file.display());
+    imported.taken.iter().for_each(|name| println!("  {name}"));
+    imported.left.iter().for_each(|(name, reason)| eprintln!("tollgate: {name} was left: {reason}"));
     Ok(())
 }
 
