@@ -35,6 +35,19 @@ pub enum Event<'a> {
         /// Why it was refused; empty otherwise.
         detail: &'a str,
     },
+    /// What is known of a credential has changed.
+    Credential {
+        /// Whose, where several agents share a proxy.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        agent: &'a str,
+        /// Its name.
+        credential: &'a str,
+        /// `rotated`, `revoked`, `usable` (again), `unusable`, or `not-renewed` (its source failed, the value before is used).
+        outcome: &'a str,
+        /// Why; empty where there is nothing more to say.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        detail: &'a str,
+    },
     /// The agent started.
     Agent {
         /// The command and its arguments, placeholders included.

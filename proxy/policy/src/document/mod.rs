@@ -8,6 +8,7 @@
 //! assert!(document.network_policies.is_empty());
 //! ```
 
+mod attach;
 mod canonical;
 mod cidr;
 mod decode;
@@ -21,6 +22,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 
+pub use attach::Attachment;
 pub use canonical::fragment;
 pub use cidr::{Cidr, CidrError};
 pub use dialects::{Dialect, Imported, import};
