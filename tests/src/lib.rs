@@ -7,6 +7,7 @@
 mod bench;
 pub mod loopback;
 mod origin;
+pub mod raw;
 mod standalone;
 
 pub use bench::{Bench, Finished, Started, finish, program, through, without};
