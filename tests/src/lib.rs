@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+pub mod frames;
 pub mod loopback;
 mod origin;
 pub mod raw;
