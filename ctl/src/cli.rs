@@ -71,7 +71,8 @@ struct RunArguments {
     /// of that name, else the store. The agent finds a placeholder in its variable NAME
     #[arg(long = "secret", value_name = "NAME[=SOURCE]")]
     secrets: Vec<String>,
-    /// All credentials of a provider, as if each was given by --secret
+    /// All credentials of a provider, bound to the endpoints of the policy that its profile is for, or that name it in
+    /// `credential_binding`
     #[arg(long = "provider", value_name = "NAME")]
     providers: Vec<String>,
     /// A name for the sandbox; drawn if absent
@@ -154,6 +155,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_tracing();
     crate::session::forbid_core_dumps();
+    if cli.command.holds_secrets() {
+        crate::session::hide_memory();
+    }
     let done = match cli.command {
         Command::Run(arguments) => arguments.order().and_then(|(order, quiet)| commands::run(order, quiet)),
         Command::Proxy(arguments) => commands::proxy(*arguments),
@@ -168,6 +172,13 @@ pub fn main() -> ExitCode {
         Command::DemoAgent { role } => crate::demo::play(role),
     };
     done.unwrap_or_else(|failure| failure.report())
+}
+
+impl Command {
+    /// True where values of credentials come into this process. `run` and the demo hide them themselves.
+    fn holds_secrets(&self) -> bool {
+        matches!(self, Self::Proxy(_) | Self::Credential { .. } | Self::Provider { .. })
+    }
 }
 
 impl RunArguments {

@@ -162,7 +162,9 @@ pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(content)?;
     file.sync_all()?;
-    std::fs::rename(&draft, path)
+    std::fs::rename(&draft, path)?;
+    // Not before this is the new name on the disk.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Bytes from the kernel's generator.
@@ -203,12 +205,22 @@ fn check_place(path: &Path) -> Result<(), Failure> {
     if own.permissions().mode() & 0o077 != 0 {
         return Err(state(format!("others may look into {0}; run: chmod 700 {0}", path.display())));
     }
+    check_parents(path)
+}
+
+/// Refuses a path below a folder in which others may put another file or folder in its place.
+pub fn check_parents(path: &Path) -> Result<(), Failure> {
     for parent in path.ancestors().skip(1) {
-        let mode = of(parent)?.permissions().mode();
+        let looked = std::fs::metadata(parent);
+        let mode = looked.map_err(|e| state(format!("{} cannot be looked at: {e}", parent.display())))?;
+        let mode = mode.permissions().mode();
         if mode & 0o022 != 0 && mode & 0o1000 == 0 {
-            let message =
-                format!("others may write to {}, which holds the state folder; run: chmod go-w {0}", parent.display());
-            return Err(state(message.replace("{0}", &parent.display().to_string())));
+            let message = format!(
+                "others may write to {0}, which holds {1}; run: chmod go-w {0}",
+                parent.display(),
+                path.display()
+            );
+            return Err(state(message));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -69,6 +69,11 @@ impl<S> Framed<S> {
         let heads = Arc::new(Heads::default());
         let (follower, held) = (Follower::new(bounds), BytesMut::new());
         (Self { io, follower, held, cleared: 0, over: None, heads: Arc::clone(&heads) }, heads)
+    }
+
+    /// The stream itself, once it has switched protocols, and what has been read of it.
+    pub(crate) fn into_parts(self) -> (Bytes, S) {
+        (self.held.freeze(), self.io)
     }
 
     /// How many of these bytes may be passed on. Where that ends for good, it is noted.

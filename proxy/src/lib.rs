@@ -14,6 +14,7 @@
 
 mod body;
 mod capacity;
+mod course;
 mod exchange;
 mod framing;
 mod generation;
@@ -23,6 +24,7 @@ mod limits;
 mod live;
 mod origin;
 mod refusal;
+mod search;
 mod tls;
 mod tunnel;
 mod upload;

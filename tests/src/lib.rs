@@ -10,6 +10,7 @@ pub mod loopback;
 mod origin;
 pub mod raw;
 mod standalone;
+pub mod websocket;
 
 pub use bench::{Bench, Finished, Started, finish, program, through, without};
 pub use origin::{Arrived, Origin};

@@ -151,6 +151,12 @@ impl Proxy {
         TcpStream::connect(self.addresses[0]).expect("connected")
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.started.child.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.started.child.id()).expect("a pid");

@@ -1,9 +1,10 @@
 //! `tollgate credential …` and `tollgate provider …` as a user types them; what they print and keep.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tollgate_tests::{Bench, Finished, finish};
+use tollgate_tests::{Bench, Finished, Started, finish};
 
 const VALUE: &str = "ghp_therealvalueABCDEFGHIJKLMNOPQRSTUVWX";
 const OTHER: &str = "ghp_anotherrealvalueABCDEFGHIJKLMNOPQRST";
@@ -108,4 +109,95 @@ fn import_of_an_older_store() {
     let imported = tollgate(&bench, &["credential", "import", older.to_str().expect("text")]).succeeded();
     assert!(imported.starts_with("1 taken over"), "{imported}");
     assert_eq!(tollgate(&bench, &["credential", "test"]).succeeded(), "GITHUB_TOKEN: usable\n");
+}
+
+/// A profile of one's own for the bench's origin.
+const PROFILE: &str = "{id: own, credentials: [{name: t, env_vars: [OWN_TOKEN], auth_style: header, header_name: x-own}], \
+                       endpoints: [{host: api.test, port: 443, protocol: rest, access: read-only}]}";
+
+const JUDGED: &str = "version: 1\nnetwork_policies: {api: {endpoints: [{host: api.test, port: 443, protocol: rest, access: read-only}]}}\n";
+
+fn with_own_provider(policy: &str) -> Bench {
+    let bench = Bench::new(policy);
+    does(&bench, &["provider", "list"]);
+    std::fs::create_dir(bench.path("home/profiles")).expect("made");
+    std::fs::write(bench.path("home/profiles/own.yaml"), PROFILE).expect("written");
+    let mut command = bench.tollgate();
+    let created =
+        finish(command.args(["provider", "create", "--name", "work", "--type", "own"]).env("OWN_TOKEN", VALUE));
+    assert_eq!(created.code, 0, "{created:?}");
+    bench
+}
+
+/// What `GET /` with the provider's credential in a header gets, and what the origin was sent.
+fn asked(bench: &Bench, header: &str) -> (String, Option<String>) {
+    let script = format!("curl -sS -o body -w '%{{http_code}}' -H \"{header}: $OWN_TOKEN\" https://api.test/");
+    let code = bench.shell(&["--provider", "work"], &script).succeeded();
+    (code, bench.origin.arrived().last().and_then(|arrived| arrived.header(header).map(str::to_owned)))
+}
+
+#[test]
+fn a_provider_brings_its_bindings() {
+    let bench = with_own_provider(JUDGED);
+    assert_eq!(asked(&bench, "x-own"), ("200".to_owned(), Some(VALUE.to_owned())));
+    let elsewhere = with_own_provider(&JUDGED.replace("api.test", "other.test"));
+    let finished = elsewhere.shell(&["--provider", "work"], "true");
+    assert!(finished.stderr.contains("no endpoint leads to where OWN_TOKEN"), "{finished:?}");
+}
+
+#[test]
+fn endpoints_name_providers_that_are_attached() {
+    let named = JUDGED.replace("access: read-only", "access: read-only, credential_binding: {provider: work}");
+    let bench = with_own_provider(&named);
+    assert_eq!(asked(&bench, "x-own"), ("200".to_owned(), Some(VALUE.to_owned())));
+    let finished = bench.shell(&[], "true");
+    assert_eq!(finished.code, 3, "{finished:?}");
+    assert!(finished.stderr.contains("policy.yaml:2:") && finished.stderr.contains("--provider work"), "{finished:?}");
+}
+
+/// Runs until it is told to end; each line of its input makes it ask once, and it says the answer.
+const ASKING: &str = "echo ready >&2; while read line; do \
+                      curl -sS -o body -w '%{http_code}\\n' -H \"x-own: $OWN_TOKEN\" https://api.test/ >&2; done; exit 0";
+
+#[test]
+fn k9_rotation_and_revocation_are_in_force_when_the_command_ends() {
+    let bench = with_own_provider(JUDGED);
+    let mut running = Started::new(&mut bench.run(&["--provider", "work", "--name", "box"], &["sh", "-c", ASKING]));
+    running.wait_for("ready");
+    let mut ask = |expected: &str| {
+        running.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("sent");
+        running.wait_for(expected);
+        bench.origin.arrived().last().and_then(|arrived| arrived.header("x-own").map(str::to_owned))
+    };
+    assert_eq!(ask("200").as_deref(), Some(VALUE));
+    let other = bench.write("other", OTHER);
+    let rotate = ["credential", "rotate", "OWN_TOKEN", "--file", other.to_str().expect("text")];
+    let said = tollgate(&bench, &rotate).succeeded();
+    assert!(said.ends_with("sandbox box: in force\n"), "{said}");
+    assert_eq!(ask("200").as_deref(), Some(OTHER));
+    let said = tollgate(&bench, &["credential", "revoke", "OWN_TOKEN"]).succeeded();
+    assert!(said.ends_with("sandbox box: refused: it was revoked\n"), "{said}");
+    let before = bench.origin.arrived().len();
+    ask("50");
+    assert_eq!(bench.origin.arrived().len(), before, "nothing was sent");
+    assert_eq!(running.end().code, 0);
+    let told: Vec<_> = bench.events("credential").iter().map(|event| event["outcome"].clone()).collect();
+    assert_eq!(told, ["rotated", "revoked"]);
+    assert!(bench.events("credential").iter().all(|event| event["credential"] == "OWN_TOKEN"));
+}
+
+/// One that runs and does not answer is named: its socket is there, and nobody takes what comes.
+#[test]
+fn k9_what_cannot_be_told_is_named() {
+    let bench = with_own_provider(JUDGED);
+    std::fs::create_dir_all(bench.path("home/sandboxes/deaf")).expect("made");
+    let socket = std::os::unix::net::UnixListener::bind(bench.path("home/sandboxes/deaf/control.sock")).expect("bound");
+    std::fs::set_permissions(bench.path("home/sandboxes/deaf/control.sock"), PermissionsExt::from_mode(0o777))
+        .expect("set");
+    std::fs::set_permissions(bench.path("home/sandboxes/deaf"), PermissionsExt::from_mode(0o755)).expect("set");
+    std::fs::set_permissions(bench.path("home/sandboxes"), PermissionsExt::from_mode(0o755)).expect("set");
+    let finished = tollgate(&bench, &["credential", "revoke", "OWN_TOKEN"]);
+    assert_eq!((finished.code, &*finished.stdout), (1, "OWN_TOKEN is revoked\n"), "{finished:?}");
+    assert!(finished.stderr.contains("sandbox deaf (it gives no answer"), "{finished:?}");
+    drop(socket);
 }

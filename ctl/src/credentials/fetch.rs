@@ -17,12 +17,17 @@ use super::store::Store;
 
 /// A source of one credential: this process's environment, a file, and as well a vault or a cloud's secret manager.
 pub trait Fetch: Send + Sync {
-    /// Gets the value as it is now. Never called by two at once.
+    /// Gets the value as it is now. Never called by two at once from one keeper.
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + '_>>;
 
     /// What changes when another fetch would give something else; nothing where that cannot be seen from here.
     fn stamp(&self) -> Option<Stamp> {
         None
+    }
+
+    /// True where the answer is there without waiting for another program or machine.
+    fn is_instant(&self) -> bool {
+        false
     }
 }
 
@@ -99,6 +104,10 @@ fn forever(value: SecretString) -> Fetched {
 }
 
 impl Fetch for Environment {
+    fn is_instant(&self) -> bool {
+        true
+    }
+
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + '_>> {
         let value = std::env::var(&self.0).map_err(|_| FetchError::NoVariable(self.0.clone()));
         ready(value.map(|value| forever(value.into())))
@@ -106,6 +115,10 @@ impl Fetch for Environment {
 }
 
 impl Fetch for Stored {
+    fn is_instant(&self) -> bool {
+        true
+    }
+
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + '_>> {
         ready(self.read().map(forever))
     }
@@ -128,6 +141,10 @@ impl Stored {
 }
 
 impl Fetch for FromFile {
+    fn is_instant(&self) -> bool {
+        true
+    }
+
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + '_>> {
         ready(read_file(&self.0).map(|text| forever(without_line_break(&text))))
     }
@@ -161,7 +178,8 @@ pub fn read_file(path: &Path) -> Result<Zeroizing<String>, FetchError> {
 }
 
 fn run(command: &str) -> Result<Fetched, FetchError> {
-    let failed = |reason: String| FetchError::Command(format!("`{command}` {reason}"));
+    // The agent is told why its credential is missing; what the operator runs is not its business.
+    let failed = FetchError::Command;
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
         .stdin(Stdio::null())
@@ -180,7 +198,7 @@ fn run(command: &str) -> Result<Fetched, FetchError> {
         let _ = child.wait();
         return Err(failed(format!("did not end within {} seconds", COMMAND_TIMEOUT.as_secs())));
     }
-    let text = reader.join().map_err(|_| failed("could not be read".to_owned()))?.map_err(&failed)?;
+    let text = reader.join().map_err(|_| failed("could not be read".to_owned()))?.map_err(failed)?;
     let status = child.wait().map_err(|e| failed(e.to_string()))?;
     if !status.success() {
         return Err(failed(format!("failed with {status}")));

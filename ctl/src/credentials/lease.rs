@@ -43,6 +43,16 @@ impl<V> Lease<V> {
         Self { terms, held: None, failure: None }
     }
 
+    /// Agrees on other terms; they count from the next value on.
+    pub fn agree(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    /// Why the source failed when it was asked last; nothing where it gave a value.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_ref().map(|(_, reason)| &**reason)
+    }
+
     /// A value came, good for `life` by its source's word.
     pub fn renew(&mut self, now: Instant, value: V, life: Option<Duration>) {
         let life = match (life, self.terms.ttl) {
@@ -83,10 +93,11 @@ impl<V> Lease<V> {
     /// # Errors
     /// Why there is none.
     pub fn value(&self, now: Instant) -> Result<&V, String> {
-        let reason = || self.failure.as_ref().map_or("it has expired".to_owned(), |(_, reason)| reason.clone());
-        let held = self.held.as_ref().ok_or_else(reason)?;
-        match self.ends() {
-            Some(ends) if now >= ends => Err(reason()),
+        let none = || self.failure().unwrap_or("it was not fetched yet").to_owned();
+        let held = self.held.as_ref().ok_or_else(none)?;
+        match (self.ends(), self.failure()) {
+            (Some(ends), None) if now >= ends => Err("it has expired".to_owned()),
+            (Some(ends), Some(reason)) if now >= ends => Err(format!("it has expired; {reason}")),
             _ => Ok(&held.value),
         }
     }
@@ -141,7 +152,7 @@ mod tests {
         lease.fail(now + 70 * SECOND, "the endpoint is down".to_owned());
         assert_eq!(lease.due(), Some(now + 80 * SECOND));
         assert_eq!(lease.value(now + 159 * SECOND), Ok(&"a"));
-        assert_eq!(lease.value(now + 160 * SECOND), Err("the endpoint is down".to_owned()));
+        assert_eq!(lease.value(now + 160 * SECOND), Err("it has expired; the endpoint is down".to_owned()));
         lease.renew(now + 170 * SECOND, "b", Some(100 * SECOND));
         assert_eq!(lease.value(now + 170 * SECOND), Ok(&"b"));
     }

@@ -6,13 +6,16 @@
 //! {"token_url": "https://id.example.com/token", "client_id": "agent", "client_secret_from": "store:CLIENT_SECRET", "scope": "read"}
 //! ```
 //!
-//! With `refresh_token` or `refresh_token_from` it is a refresh-token grant. The files that `gcloud` keeps for applications
+//! With `refresh_token` or `refresh_token_from` it is a refresh-token grant. An endpoint may give a new refresh token with each
+//! access token and take back the one before; the new one is kept in the store before the access token is used, and sandboxes
+//! that share a description take turns. The files that `gcloud` keeps for applications
 //! (`"type": "authorized_user"`) are taken as they are.
 
+use std::fs::File;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -21,28 +24,26 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use std::sync::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tollgate_audit::digest::{hex, sha256};
 use zeroize::Zeroizing;
 
 use super::fetch::{Fetch, FetchError, Fetched, Stamp, read_file, stamp};
-use super::source::{Opened, Source};
-use super::store::Store;
+use super::network::{Io, LOOPBACK};
+use super::source::{Access, Opened, Source};
+use super::store::Entry;
 
 /// A token endpoint and what to say to it.
 pub struct TokenEndpoint {
-    path: std::path::PathBuf,
+    path: PathBuf,
+    access: Access,
     url: Uri,
     described: Described,
     client_secret: Option<Opened>,
     refresh_token: Option<Opened>,
-    /// The refresh token that the endpoint gave last, where it gives a new one each time.
-    renewed: Mutex<Option<Zeroizing<String>>>,
+    /// The refresh token that the endpoint gave last, where the store could not take it.
+    unkept: Mutex<Option<Zeroizing<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +112,7 @@ const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 impl TokenEndpoint {
     /// Reads the description.
-    pub fn open(path: &Path, store: &Store) -> Result<Self, FetchError> {
+    pub fn open(path: &Path, access: &Access) -> Result<Self, FetchError> {
         let unusable = |reason: String| FetchError::File(path.to_owned(), reason);
         let about = std::fs::metadata(path).map_err(|e| unusable(e.to_string()))?;
         if std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o077 != 0 {
@@ -128,29 +129,82 @@ impl TokenEndpoint {
         let url = endpoint(&described.token_url).map_err(unusable)?;
         let opened = |from: &Option<String>| -> Result<Option<Opened>, FetchError> {
             let source = from.as_deref().map(str::parse::<Source>).transpose().map_err(unusable)?;
-            source.map(|source| source.open(store)).transpose()
+            source.map(|source| source.open(access)).transpose()
         };
         let (client_secret, refresh_token) =
             (opened(&described.client_secret_from)?, opened(&described.refresh_token_from)?);
-        Ok(Self { path: path.to_owned(), url, described, client_secret, refresh_token, renewed: Mutex::default() })
+        let (path, access) = (path.to_owned(), access.clone());
+        Ok(Self { path, access, url, described, client_secret, refresh_token, unkept: Mutex::default() })
     }
 
     async fn ask(&self) -> Result<Fetched, FetchError> {
         let secret = value(&self.described.client_secret, self.client_secret.as_ref()).await?;
-        let renewed = self.renewed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let refresh = match renewed {
-            Some(token) => Some(token),
-            None => value(&self.described.refresh_token, self.refresh_token.as_ref()).await?,
-        };
-        let request = self.request(secret.as_deref(), refresh.as_deref())?;
-        let reply = tokio::time::timeout(TIMEOUT, self.send(request)).await;
-        let timed_out = || self.failed(format!("did not answer within {} seconds", TIMEOUT.as_secs()));
-        let granted = reply.map_err(|_| timed_out())??;
-        if let Some(token) = granted.refresh_token {
-            *self.renewed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(token);
+        let given = value(&self.described.refresh_token, self.refresh_token.as_ref()).await?;
+        let Some(given) = given else { return self.grant(secret.as_deref(), None).await.map(fetched) };
+        // Whoever comes second uses the token that the first one was given.
+        let _turn = self.turn().await?;
+        let current = self.renewed(&given)?;
+        let granted = self.grant(secret.as_deref(), Some(current.as_deref().unwrap_or(&given))).await?;
+        if let Some(token) = &granted.refresh_token {
+            self.keep(&given, token);
         }
-        let life = granted.expires_in.map(Duration::from_secs);
-        Ok(Fetched { value: SecretString::from(granted.access_token.as_str()), life })
+        Ok(fetched(granted))
+    }
+
+    async fn grant(&self, secret: Option<&String>, refresh: Option<&String>) -> Result<Granted, FetchError> {
+        let request = self.request(secret, refresh)?;
+        let reply = tokio::time::timeout(TIMEOUT, self.send(request)).await;
+        reply.map_err(|_| self.failed(format!("did not answer within {} seconds", TIMEOUT.as_secs())))?
+    }
+
+    /// Waits until no other process of this user asks with the same description.
+    async fn turn(&self) -> Result<File, FetchError> {
+        let digest = hex(&sha256(self.key().as_bytes()));
+        let path = self.access.store.path().with_file_name(format!("oauth-{}.lock", &digest[..16]));
+        let locked = tokio::task::spawn_blocking(move || {
+            let file = File::options().create(true).truncate(false).write(true).open(path)?;
+            file.lock().map(|()| file)
+        });
+        let late = || self.failed("is being asked by another process that does not come to an end".to_owned());
+        let locked = tokio::time::timeout(3 * TIMEOUT, locked).await.map_err(|_| late())?;
+        locked
+            .map_err(|e| e.to_string())
+            .and_then(|file| file.map_err(|e| e.to_string()))
+            .map_err(|e| FetchError::Store(format!("the lock of {} cannot be taken: {e}", self.path.display())))
+    }
+
+    /// The refresh token that took the place of the given one; nothing where none has.
+    fn renewed(&self, given: &str) -> Result<Option<Zeroizing<String>>, FetchError> {
+        let unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &*unkept {
+            return Ok(Some(token.clone()));
+        }
+        let entries = self.access.store.read().map_err(|failure| FetchError::Store(failure.message().to_owned()))?;
+        let of = fingerprint(given);
+        // A token that the operator has put in since is a new beginning.
+        let entry = entries.0.get(&self.key()).filter(|entry| entry.renews.as_ref() == Some(&of) && !entry.revoked);
+        Ok(entry.and_then(|entry| entry.value.clone()))
+    }
+
+    fn keep(&self, given: &str, token: &Zeroizing<String>) {
+        let entry = Entry { value: Some(token.clone()), renews: Some(fingerprint(given)), ..Entry::default() };
+        let kept = self.access.store.change(|entries| {
+            entries.0.insert(self.key(), entry);
+            Ok(())
+        });
+        let failure = kept.err();
+        if let Some(failure) = &failure {
+            tracing::error!(
+                reason = failure.message(),
+                "a new refresh token cannot be kept: it is lost with this process"
+            );
+        }
+        *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) = failure.map(|_| token.clone());
+    }
+
+    /// Its name in the store, which no credential can have.
+    fn key(&self) -> String {
+        format!("oauth:{}", self.path.display())
     }
 
     fn request(&self, secret: Option<&String>, refresh: Option<&String>) -> Result<Request<Full<Bytes>>, FetchError> {
@@ -181,25 +235,7 @@ impl TokenEndpoint {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Granted, FetchError> {
-        let (host, is_tls) = (self.url.host().unwrap_or_default(), self.url.scheme_str() == Some("https"));
-        let port = self.url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let stream =
-            TcpStream::connect((bare, port)).await.map_err(|e| self.failed(format!("cannot be reached: {e}")))?;
-        if !is_tls {
-            return self.exchange(stream, request).await;
-        }
-        let config = tollgate_proxy::upstream_config(&[]).map_err(|e| self.failed(e.to_string()))?;
-        let name = ServerName::try_from(bare.to_owned()).map_err(|e| self.failed(e.to_string()))?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        let stream = stream.map_err(|e| self.failed(format!("has no acceptable TLS: {e}")))?;
-        self.exchange(stream, request).await
-    }
-
-    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Granted, FetchError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+        let stream: Box<dyn Io> = self.access.network.connect(&self.url).await.map_err(|e| self.failed(e))?;
         let broken = |e: hyper::Error| self.failed(format!("broke off: {e}"));
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -232,6 +268,15 @@ impl Fetch for TokenEndpoint {
     }
 }
 
+fn fetched(granted: Granted) -> Fetched {
+    let life = granted.expires_in.map(Duration::from_secs);
+    Fetched { value: SecretString::from(granted.access_token.as_str()), life }
+}
+
+fn fingerprint(token: &str) -> String {
+    hex(&sha256(token.as_bytes()))
+}
+
 /// What is written in the file, or what its source gives.
 async fn value(
     written: &Option<Zeroizing<String>>,
@@ -250,7 +295,7 @@ async fn value(
 /// RFC 6749, section 3.2: TLS, except where nobody can listen.
 fn endpoint(text: &str) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|_| "`token_url` is no URL".to_owned())?;
-    let is_loopback = matches!(url.host(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    let is_loopback = url.host().is_some_and(|host| LOOPBACK.contains(&host));
     match url.scheme_str() {
         Some("https") if url.host().is_some() => Ok(url),
         Some("http") if is_loopback => Ok(url),

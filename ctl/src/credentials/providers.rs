@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use tollgate_policy::document::Attachment;
 use tollgate_policy::profile::Profile;
+use tollgate_secrets::SecretName;
 
+use super::source::{SecretArgument, Source};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, check_name, write_private};
 
@@ -65,6 +68,35 @@ pub fn profiles(home: &Home) -> Result<BTreeMap<String, Profile>, Failure> {
         found.insert(profile.id.to_string(), profile);
     }
     Ok(found)
+}
+
+/// What providers bring: `secrets` gets those of their credentials that it does not name itself, and the policy is to be given
+/// the attachments.
+pub fn attach(
+    home: &Home,
+    providers: &[String],
+    secrets: &mut Vec<SecretArgument>,
+) -> Result<Vec<Attachment>, Failure> {
+    let mut attachments = Vec::new();
+    if providers.is_empty() {
+        return Ok(attachments);
+    }
+    let known = Providers::open(home)?;
+    for name in providers {
+        let provider = known.get(name)?;
+        for credential in &provider.credentials {
+            let parsed = SecretName::parse(credential).map_err(|e| {
+                Failure::new(Kind::State, format!("the provider {name} has the credential {credential}: {e}"))
+            })?;
+            if secrets.iter().all(|secret| secret.name != parsed) {
+                secrets.push(SecretArgument { name: parsed, source: Source::Anywhere(credential.clone()) });
+            }
+        }
+        let credentials = provider.credentials.iter().map(|name| name.as_str().into()).collect();
+        let profile = profile(home, &provider.kind)?;
+        attachments.push(Attachment { provider: name.as_str().into(), profile, credentials });
+    }
+    Ok(attachments)
 }
 
 /// The profile of an id.

@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
+use tollgate_proxy::Pin;
 use tollgate_secrets::SecretName;
 
 use super::fetch::{Environment, Fetch, FetchError, FromCommand, FromFile, Stored};
 use super::lease::Terms;
+use super::network::Network;
 use super::oauth::TokenEndpoint;
 use super::store::Store;
+use crate::failure::Failure;
+use crate::home::Home;
 
 /// `NAME` or `NAME=SOURCE` of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,12 +73,38 @@ impl FromStr for Source {
     }
 }
 
+/// What sources are opened with.
+#[derive(Clone)]
+pub struct Access {
+    /// Where stored ones are.
+    pub store: Store,
+    /// The way to token endpoints.
+    pub network: Network,
+}
+
+impl Access {
+    /// For the store of a state folder, with the operator's pins and further authorities.
+    pub fn of(home: &Home, pins: &[Pin], upstream_cas: &[PathBuf]) -> Result<Self, Failure> {
+        Ok(Self { store: Store::of(home), network: Network::new(pins, upstream_cas)? })
+    }
+}
+
 /// A source that can be asked, with what was agreed for it.
 pub struct Opened {
-    pub fetch: Box<dyn Fetch>,
+    pub fetch: Arc<dyn Fetch>,
     pub terms: Terms,
+    /// What the store says of it, where it was asked.
+    pub noted: Option<Noted>,
     /// Values that it had before.
     pub former: Vec<zeroize::Zeroizing<String>>,
+}
+
+/// What the store says of one credential, values left out: when it changes, the source is another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    from: Option<String>,
+    revoked: bool,
+    terms: Terms,
 }
 
 impl Source {
@@ -85,48 +116,58 @@ impl Source {
         }
     }
 
-    /// Prepares the source. `store` is where stored ones are.
-    pub fn open(&self, store: &Store) -> Result<Opened, FetchError> {
-        self.open_at(store, MAX_STEPS)
+    /// True where the store is asked for the value, or for where it is.
+    pub fn is_in_store(&self) -> bool {
+        match self {
+            Self::Anywhere(name) => std::env::var_os(name).is_none(),
+            Self::Store(_) => true,
+            Self::Environment(_) | Self::File(_) | Self::Command(_) | Self::OAuth(_) => false,
+        }
     }
 
-    fn open_at(&self, store: &Store, steps: u32) -> Result<Opened, FetchError> {
-        let fetch: Box<dyn Fetch> = match self {
-            Self::Anywhere(name) if std::env::var_os(name).is_some() => Box::new(Environment(name.clone())),
-            Self::Anywhere(name) | Self::Store(name) => return stored(store, name, steps),
-            Self::Environment(variable) => Box::new(Environment(variable.clone())),
-            Self::File(path) => Box::new(FromFile(path.clone())),
-            Self::Command(command) => Box::new(FromCommand(command.clone())),
-            Self::OAuth(path) => Box::new(TokenEndpoint::open(path, store)?),
+    /// Prepares the source.
+    pub fn open(&self, access: &Access) -> Result<Opened, FetchError> {
+        self.open_at(access, MAX_STEPS)
+    }
+
+    fn open_at(&self, access: &Access, steps: u32) -> Result<Opened, FetchError> {
+        let fetch: Arc<dyn Fetch> = match self {
+            Self::Anywhere(name) if std::env::var_os(name).is_some() => Arc::new(Environment(name.clone())),
+            Self::Anywhere(name) | Self::Store(name) => return stored(access, name, steps),
+            Self::Environment(variable) => Arc::new(Environment(variable.clone())),
+            Self::File(path) => Arc::new(FromFile(path.clone())),
+            Self::Command(command) => Arc::new(FromCommand(command.clone())),
+            Self::OAuth(path) => Arc::new(TokenEndpoint::open(path, access)?),
         };
-        Ok(Opened { fetch, terms: Terms::default(), former: Vec::new() })
+        Ok(Opened { fetch, terms: Terms::default(), noted: None, former: Vec::new() })
     }
 }
 
 /// An entry of the store may name another entry; more steps than this are a circle.
 const MAX_STEPS: u32 = 4;
 
-fn stored(store: &Store, name: &str, steps: u32) -> Result<Opened, FetchError> {
+fn stored(access: &Access, name: &str, steps: u32) -> Result<Opened, FetchError> {
+    let store = &access.store;
     let broken = |message: String| FetchError::Store(message);
     let mut entries = store.read().map_err(|failure| broken(failure.message().to_owned()))?;
     let entry = entries.0.remove(name).ok_or_else(|| FetchError::Nowhere(name.to_owned()))?;
     let terms = entry.terms();
-    let fetch: Box<dyn Fetch> = match entry.from.as_deref().filter(|_| !entry.revoked) {
-        None => Box::new(Stored { store: store.clone(), name: name.to_owned() }),
+    let noted = Noted { from: entry.from.clone(), revoked: entry.revoked, terms };
+    let fetch: Arc<dyn Fetch> = match entry.from.as_deref().filter(|_| !entry.revoked) {
+        None => Arc::new(Stored { store: store.clone(), name: name.to_owned() }),
         Some(_) if steps == 0 => return Err(broken(format!("the store leads from {name} back to itself"))),
         Some(from) => {
             let source = from.parse::<Source>().map_err(broken)?;
-            source.open_at(store, steps - 1)?.fetch
+            source.open_at(access, steps - 1)?.fetch
         }
     };
-    Ok(Opened { fetch, terms, former: entry.former })
+    Ok(Opened { fetch, terms, noted: Some(noted), former: entry.former })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::store::Entry;
     use super::*;
-    use crate::home::Home;
     use secrecy::ExposeSecret;
 
     #[track_caller]
@@ -156,24 +197,24 @@ mod tests {
 
     struct Place {
         _folder: tempfile::TempDir,
-        store: Store,
+        access: Access,
     }
 
     impl Place {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let home = Home::open_at(&folder.path().join("home")).expect("a home");
-            Self { store: Store::of(&home), _folder: folder }
+            Self { access: Access::of(&home, &[], &[]).expect("access"), _folder: folder }
         }
 
         fn set(&self, name: &str, entry: Entry) {
             let name = name.to_owned();
-            self.store.change(|entries| Ok(entries.0.insert(name, entry))).map(drop).expect("written");
+            self.access.store.change(|entries| Ok(entries.0.insert(name, entry))).map(drop).expect("written");
         }
 
         fn value(&self, source: &str) -> Result<String, String> {
             let source: Source = source.parse().expect("a source");
-            let opened = source.open(&self.store).map_err(|e| e.to_string())?;
+            let opened = source.open(&self.access).map_err(|e| e.to_string())?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let fetched = runtime.block_on(opened.fetch.fetch()).map_err(|e| e.to_string())?;
             Ok(fetched.value.expose_secret().to_owned())

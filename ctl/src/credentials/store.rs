@@ -15,11 +15,12 @@ use nix::libc;
 use nix::unistd::Uid;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use tollgate_secrets::{MAX_FORMER_VALUES, Secret, SecretName};
 use zeroize::Zeroizing;
 
 use super::lease::Terms;
 use crate::failure::{Failure, Kind};
-use crate::home::{Home, write_private};
+use crate::home::{Home, check_parents, write_private};
 
 /// The store of one state folder.
 #[derive(Debug, Clone)]
@@ -43,6 +44,9 @@ pub struct Entry {
     /// True where it may not be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub revoked: bool,
+    /// Of a refresh token that a token endpoint gave: the SHA-256 of the one that the operator gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews: Option<String>,
     /// Seconds after which it is fetched again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u32>,
@@ -60,9 +64,6 @@ pub struct Entries(pub BTreeMap<String, Entry>);
 
 /// Larger files are no store of credentials.
 const MAX_BYTES: u64 = 4 << 20;
-
-/// Former values that are remembered of one credential.
-const MAX_FORMER: usize = 4;
 
 impl Store {
     /// The store in a state folder; the file need not exist.
@@ -98,21 +99,50 @@ impl Store {
         Ok(done)
     }
 
-    /// Takes over what another store holds and this one does not; gives the names.
-    pub fn import(&self, other: &Path) -> Result<Vec<String>, Failure> {
-        let file = open(other)?.ok_or_else(|| state(format!("there is no file {}", other.display())))?;
+    /// Takes over what another store holds and this one does not.
+    ///
+    /// Refused where others may read the file, or may put another in its place: what they put there would be used.
+    pub fn import(&self, other: &Path) -> Result<Imported, Failure> {
+        let missing = || state(format!("there is no file {}", other.display()));
+        let file = open(other)?.ok_or_else(missing)?;
+        check_parents(&std::path::absolute(other).map_err(|_| missing())?)?;
         let theirs = parse(other, file)?;
         self.change(|entries| {
-            let mut taken = Vec::new();
+            let mut imported = Imported::default();
             for (name, entry) in theirs.0 {
-                if let std::collections::btree_map::Entry::Vacant(vacant) = entries.0.entry(name.clone()) {
-                    vacant.insert(entry);
-                    taken.push(name);
+                match unfit(&name, &entry) {
+                    Some(reason) => imported.left.push((name, reason)),
+                    None if entries.0.contains_key(&name) => {
+                        imported.left.push((name, "it is kept here already".to_owned()));
+                    }
+                    None => {
+                        imported.taken.push(name.clone());
+                        entries.0.insert(name, entry);
+                    }
                 }
             }
-            Ok(taken)
+            Ok(imported)
         })
     }
+}
+
+/// What came of taking over another store.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Names that were taken over.
+    pub taken: Vec<String>,
+    /// Names that were not, and why.
+    pub left: Vec<(String, String)>,
+}
+
+/// Why an entry of another store cannot be used.
+fn unfit(name: &str, entry: &Entry) -> Option<String> {
+    let name = match SecretName::parse(name) {
+        Ok(name) => name,
+        Err(error) => return Some(error.to_string()),
+    };
+    let value = entry.value.as_ref()?;
+    Secret::new(name, value.as_str().into(), String::new()).err().map(|error| error.to_string())
 }
 
 impl Entry {
@@ -131,7 +161,7 @@ impl Entry {
 
     fn forget(&mut self) {
         self.former.extend(self.value.take());
-        let over = self.former.len().saturating_sub(MAX_FORMER);
+        let over = self.former.len().saturating_sub(MAX_FORMER_VALUES);
         self.former.drain(..over);
     }
 
@@ -234,8 +264,8 @@ impl Serialize for Written<'_> {
         use serde::ser::SerializeMap;
         let mut map = serializer.serialize_map(Some(self.0.0.len()))?;
         for (name, entry) in &self.0.0 {
-            let Entry { value, from, former, revoked, ttl, failure_ttl, stale } = entry;
-            let has_more = from.is_some() || !former.is_empty() || *revoked;
+            let Entry { value, from, former, revoked, renews, ttl, failure_ttl, stale } = entry;
+            let has_more = from.is_some() || !former.is_empty() || *revoked || renews.is_some();
             let has_terms = ttl.is_some() || failure_ttl.is_some() || stale.is_some();
             match value {
                 Some(value) if !has_more && !has_terms => map.serialize_entry(name, &**value)?,
@@ -300,7 +330,7 @@ mod tests {
         assert!(entry.value.is_none() && entry.revoked);
         assert_eq!(entry.former.len(), 1);
         (0..10).for_each(|n| entry.rotate(Zeroizing::new(format!("value-number-{n}"))));
-        assert_eq!(entry.former.len(), MAX_FORMER);
+        assert_eq!(entry.former.len(), MAX_FORMER_VALUES);
     }
 
     #[test]
@@ -322,11 +352,23 @@ mod tests {
     fn import_takes_what_is_not_there() {
         let (folder, store) = store();
         let theirs = folder.path().join("credentials.json");
-        write(&theirs, "{\"A\": \"the-real-a\", \"B\": \"the-real-b\"}", 0o600);
+        let text =
+            r#"{"A": "the-real-a", "B": "the-real-b", "EMPTY": "", "bad name": "the-real-c", "D": "two\nlines"}"#;
+        write(&theirs, text, 0o600);
         write(store.path(), "{\"A\": \"own-value\"}", 0o600);
-        assert_eq!(store.import(&theirs).expect("imported"), ["B"]);
+        let imported = store.import(&theirs).expect("imported");
+        assert_eq!(imported.taken, ["B"]);
+        let left: Vec<_> = imported.left.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(left, ["A", "D", "EMPTY", "bad name"]);
+        assert!(imported.left.iter().all(|(_, reason)| !reason.contains("the-real")), "{imported:?}");
         let entries = store.read().expect("read");
         assert_eq!(entries.0["A"].value.as_ref().map(|v| v.as_str()), Some("own-value"));
         assert!(store.import(&folder.path().join("missing")).is_err());
+        let open = folder.path().join("open");
+        std::fs::create_dir(&open).expect("made");
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).expect("set");
+        write(&open.join("theirs.json"), "{\"C\": \"the-real-c\"}", 0o600);
+        let refused = store.import(&open.join("theirs.json")).expect_err("others may replace it");
+        assert!(refused.message().contains("chmod go-w"), "{}", refused.message());
     }
 }

@@ -6,20 +6,25 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use nix::unistd::Uid;
 use tokio::net::UnixListener;
 use tollgate_proxy::{Generation, Rules};
+use tollgate_wire::credentials::CredentialState;
 use tollgate_wire::status::Status;
 
-pub use client::{ClientError, fetch};
+pub use client::{ClientError, ask, fetch};
 
+use crate::credentials::Shared as Credentials;
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
 
 /// Where every operator API says how it stands.
 pub const STATUS: &str = "/v1/status";
+
+/// Where every operator API takes over what has changed of credentials.
+pub const REFRESH_CREDENTIALS: &str = "/v1/credentials/refresh";
 
 /// Serves until it is dropped.
 pub struct Server(tokio::task::JoinHandle<()>);
@@ -28,13 +33,20 @@ pub struct Server(tokio::task::JoinHandle<()>);
 struct Shared {
     status: Arc<Status>,
     rules: Arc<Rules>,
+    credentials: Arc<Credentials>,
 }
 
 impl Server {
     /// Answers for a sandbox.
-    pub fn start(folder: &SandboxFolder, status: Status, rules: Arc<Rules>) -> Result<Self, Failure> {
-        let shared = Shared { status: Arc::new(status), rules };
-        Self::listen(folder, Router::new().route(STATUS, get(show_status)).with_state(shared))
+    pub fn start(
+        folder: &SandboxFolder,
+        status: Status,
+        rules: Arc<Rules>,
+        credentials: Arc<Credentials>,
+    ) -> Result<Self, Failure> {
+        let shared = Shared { status: Arc::new(status), rules, credentials };
+        let router = Router::new().route(STATUS, get(show_status)).route(REFRESH_CREDENTIALS, post(refresh));
+        Self::listen(folder, router.with_state(shared))
     }
 
     /// Listens on the socket in a state folder, mode 0600, in a folder of mode 0700.
@@ -72,6 +84,10 @@ async fn show_status(State(shared): State<Shared>) -> Json<Status> {
         audit_endpoints: audit_endpoints(&generation),
         ..Status::clone(&shared.status)
     })
+}
+
+async fn refresh(State(shared): State<Shared>) -> Json<Vec<CredentialState>> {
+    Json(shared.credentials.refresh().await)
 }
 
 /// Endpoints that only audit, as `ENTRY: host:port`.

@@ -19,7 +19,7 @@ use tollgate_proxy::{
     Capacity, CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool,
     Resolver, Rules, Setup, Sockets, upstream_config,
 };
-use tollgate_secrets::{SecretName, Vault};
+use tollgate_secrets::Vault;
 use tollgate_supervisor::{Confined, LaunchError, Outcome, Signaller};
 use tollgate_wire::cell::{Cell, Control, Feature};
 use tollgate_wire::status::Status;
@@ -28,7 +28,7 @@ pub use environment::Extra as ExtraEnvironment;
 pub use grants::Extra as ExtraFiles;
 pub use policy_file::PolicyFile;
 
-use crate::credentials::{Keeper, Keeping, Providers, SecretArgument, Source, Store, draw};
+use crate::credentials::{Access, Keeper, Keeping, Network, SecretArgument, Store, attach, draw};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, random};
 use crate::operator;
@@ -96,16 +96,19 @@ pub struct Running {
 impl Session {
     /// Prepares a sandbox. To be called from the main thread before any other exists: the supervisor is its child.
     pub fn prepare(mut order: Order) -> Result<Self, Failure> {
+        hide_memory();
         let home = order.home.as_deref().map_or_else(Home::open, Home::open_at)?;
-        add_providers(&mut order, &home)?;
-        let file = PolicyFile::new(&order.policy)?;
+        let attachments = attach(&home, &order.providers, &mut order.secrets)?;
+        let file = PolicyFile::new(&order.policy)?.attaching(attachments);
         let policy = file.load()?;
-        let keeper = Keeper::open(&order.secrets, Store::of(&home), draw)?;
+        file.idle_credentials(&policy).iter().for_each(|line| eprintln!("tollgate: warning: {line}"));
+        let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
+        let network = Network::of(&order.pins, tls.clone());
+        let keeper = Keeper::open(&order.secrets, Access { store: Store::of(&home), network }, draw)?;
         let vault = Arc::new(keeper.vault(Instant::now()));
         let name = order.name.clone().map_or_else(draw_name, Ok)?;
         let folder = home.sandbox(&name)?;
         let cell = cell(&order, &home, &policy, &vault, &file, &folder)?;
-        let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
         let limits = Limits::with(&order.limits);
         let authority =
             CertificateAuthority::new(&name, &limits).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
@@ -116,7 +119,6 @@ impl Session {
             Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
         let journal = Arc::new(journal);
         let confined = tollgate_supervisor::launch(&cell).map_err(|e| not_started(&journal, &e))?;
-        hide_memory();
         raise_file_limit();
         let rules = Arc::new(Rules::new(policy, vault));
         let (sockets, identifier, root, confined) = take_sockets(confined);
@@ -135,7 +137,7 @@ impl Session {
         let session = Self {
             confined,
             order,
-            keeping: Keeping::new(keeper),
+            keeping: Keeping::new(keeper, &rules, &journal, ""),
             rules,
             journal,
             gate,
@@ -159,8 +161,8 @@ impl Session {
             fence: self.fence,
             refused: None,
         })?;
-        self.keeping.start(&self.rules);
-        let operator = operator::Server::start(&self.folder, self.status, self.rules)?;
+        self.keeping.start();
+        let operator = operator::Server::start(&self.folder, self.status, self.rules, self.keeping.shared())?;
         let agent = Event::Agent { command: &self.order.command };
         self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
         self.confined.start().map_err(|e| not_started(&self.journal, &e))?;
@@ -230,24 +232,6 @@ impl Running {
     }
 }
 
-/// Adds the credentials of the providers that were asked for; each may be named by itself as well.
-fn add_providers(order: &mut Order, home: &Home) -> Result<(), Failure> {
-    if order.providers.is_empty() {
-        return Ok(());
-    }
-    let providers = Providers::open(home)?;
-    for provider in &order.providers {
-        for name in &providers.get(provider)?.credentials {
-            let parsed = SecretName::parse(name);
-            let parsed = parsed.map_err(|e| Failure::new(Kind::State, format!("provider {provider}: {name}: {e}")))?;
-            if order.secrets.iter().all(|known| known.name != parsed) {
-                order.secrets.push(SecretArgument { name: parsed, source: Source::Anywhere(name.clone()) });
-            }
-        }
-    }
-    Ok(())
-}
-
 /// A core dump of this process would hold every secret.
 pub fn forbid_core_dumps() {
     if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
@@ -255,9 +239,9 @@ pub fn forbid_core_dumps() {
     }
 }
 
-/// Other processes of this user may not read the memory of this one (prctl(2), PR_SET_DUMPABLE). Not before the supervisor
-/// was started, which needs what belongs to a process that is no secret.
-fn hide_memory() {
+/// Other processes of this user may not read the memory of this one, nor the environment that it was started with (prctl(2),
+/// PR_SET_DUMPABLE). What it starts is not hidden: that begins anew with execve(2).
+pub fn hide_memory() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "other processes of this user can read this one's memory");
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::fstat;
 use tollgate_audit::Event;
-use tollgate_policy::Policy;
+use tollgate_policy::document::{self, Attachment};
+use tollgate_policy::{Diagnostics, Policy};
 use tollgate_proxy::{Journal, Rules};
 
 use crate::failure::{Failure, Kind};
@@ -20,6 +21,8 @@ pub struct PolicyFile {
     path: PathBuf,
     /// As the operator wrote it, for messages.
     shown: PathBuf,
+    /// Providers whose credentials it may bind.
+    attachments: Vec<Attachment>,
 }
 
 /// Larger documents are refused before they are read.
@@ -32,7 +35,12 @@ impl PolicyFile {
             let message = format!("the policy {} cannot be read: {e}", shown.display());
             Failure::new(Kind::Policy, message)
         })?;
-        Ok(Self { path, shown: shown.to_owned() })
+        Ok(Self { path, shown: shown.to_owned(), attachments: Vec::new() })
+    }
+
+    /// The same with these providers attached.
+    pub fn attaching(self, attachments: Vec<Attachment>) -> Self {
+        Self { attachments, ..self }
     }
 
     /// Absolute, without links.
@@ -53,7 +61,7 @@ impl PolicyFile {
             return Err(unreadable(&format!("it has {size} bytes, more than {MAX_POLICY_BYTES}")));
         }
         let text = std::fs::read_to_string(&self.path).map_err(|e| unreadable(&e))?;
-        let policy = tollgate_policy::load(&text).map_err(|diagnostics| {
+        let policy = self.compile(&text).map_err(|diagnostics| {
             let lines: Vec<_> = diagnostics.iter().map(|d| format!("{}:{d}", self.shown.display())).collect();
             refused(format!("the policy is not valid:\n{}", lines.join("\n")))
         })?;
@@ -69,6 +77,28 @@ impl PolicyFile {
             )));
         }
         Ok(policy)
+    }
+
+    fn compile(&self, text: &str) -> Result<Policy, Diagnostics> {
+        let mut document = document::read(text)?;
+        document.attach(&self.attachments)?;
+        Policy::compile(document)
+    }
+
+    /// Credentials of the attached providers that the policy lets go nowhere, one line each.
+    pub fn idle_credentials(&self, policy: &Policy) -> Vec<String> {
+        let all = self.attachments.iter().flat_map(|one| one.credentials.iter().map(move |name| (one, name)));
+        let idle = all.filter(|(_, name)| !policy.document().binds(name));
+        let line = |(one, name): (&Attachment, &Box<str>)| {
+            let Attachment { provider, profile, .. } = one;
+            format!(
+                "{}: no endpoint leads to where {name} of the provider {provider} is for, so every request with it is refused; \
+                 `tollgate provider policy {}` prints endpoints that would",
+                self.shown.display(),
+                profile.id
+            )
+        };
+        idle.map(line).collect()
     }
 }
 

@@ -17,8 +17,9 @@ use tollgate_secrets::Vault;
 use super::config::{AgentConfig, Config};
 use super::placeholders::Placeholders;
 use super::private;
-use crate::credentials::{Keeper, Keeping};
+use crate::credentials::{Keeper, Keeping, Network, Shared, attach};
 use crate::failure::{Failure, Kind};
+use crate::home::Home;
 use crate::session::PolicyFile;
 
 /// What an agent's files say, read and found valid.
@@ -27,6 +28,8 @@ pub struct Material {
     pub config: AgentConfig,
     token: Option<Token>,
     policy: Policy,
+    /// Credentials of providers that the policy lets go nowhere.
+    idle: Vec<String>,
     /// Nothing where the agent keeps the sources that it has.
     keeper: Option<Keeper>,
 }
@@ -64,19 +67,28 @@ const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
 impl Material {
     /// Reads what every agent needs, or says what is wrong with the first one that lacks something.
-    pub fn read(config: &Config, placeholders: &mut Placeholders, members: &[Member]) -> Result<Vec<Self>, Failure> {
+    pub fn read(
+        config: &Config,
+        home: &Home,
+        placeholders: &mut Placeholders,
+        members: &[Member],
+    ) -> Result<Vec<Self>, Failure> {
         let mut found: Vec<Self> = Vec::new();
         for agent in &config.agents {
-            let token = agent.token_file.as_ref().map(|_| read_token(agent)).transpose()?;
+            let mut agent = agent.clone();
+            let attachments = attach(home, &agent.providers, &mut agent.secrets)?;
+            let token = agent.token_file.as_ref().map(|_| read_token(&agent)).transpose()?;
             let token = token.map(|token| Token::new(&token));
             if let Some(other) = found.iter().find(|other| token.is_some() && other.token == token) {
                 let message = format!("the agents {} and {} have one token", other.config.name, agent.name);
                 return Err(Failure::new(Kind::Credential, message));
             }
-            let policy = PolicyFile::new(&agent.policy)?.load()?;
-            let goes_on = members.iter().any(|member| member.is(agent, token.as_ref()));
-            let keeper = (!goes_on).then(|| placeholders.keeper(agent)).transpose()?;
-            found.push(Self { config: agent.clone(), token, policy, keeper });
+            let file = PolicyFile::new(&agent.policy)?.attaching(attachments);
+            let policy = file.load()?;
+            let idle = file.idle_credentials(&policy);
+            let goes_on = members.iter().any(|member| member.is(&agent, token.as_ref()));
+            let keeper = (!goes_on).then(|| placeholders.keeper(&agent)).transpose()?;
+            found.push(Self { config: agent, token, policy, idle, keeper });
         }
         Ok(found)
     }
@@ -95,7 +107,8 @@ impl Material {
             found.push("`filesystem_policy` and `process` say nothing here: there is no sandbox".to_owned());
         }
         let place = |text: String| format!("agent {}: {}: {text}", self.config.name, self.config.policy.display());
-        found.into_iter().map(place).collect()
+        let idle = self.idle.iter().map(|text| format!("agent {}: {text}", self.config.name));
+        found.into_iter().map(place).chain(idle).collect()
     }
 }
 
@@ -113,6 +126,11 @@ impl Trust {
         self.pins == other.pins && self.authorities == other.authorities
     }
 
+    /// The way to token endpoints.
+    pub fn network(&self) -> Network {
+        Network::of(&self.pins, self.tls.clone())
+    }
+
     fn pool(&self, outgoing: &Outgoing) -> Pool {
         let limits = Limits::default();
         let dialer = Dialer::new(Resolver::new(&self.pins, &limits), self.tls.clone(), &limits).noting(outgoing);
@@ -123,7 +141,7 @@ impl Trust {
 impl Member {
     /// An agent that nobody was before, or that takes the place of one whose token was another.
     fn new(material: Material, before: Option<&Self>, trust: &Trust, common: &Common) -> Self {
-        let Material { config, token, policy, keeper } = material;
+        let Material { config, token, policy, keeper, .. } = material;
         let keeper = keeper.expect("only an agent that goes on was read without its secrets");
         let vault = Arc::new(keeper.vault(Instant::now()));
         let rules = Arc::new(match before {
@@ -132,12 +150,13 @@ impl Member {
         });
         let gate = common.gate(&rules, trust);
         let share = usize::try_from(common.connections_per_agent).unwrap_or(usize::MAX);
-        Self { config, rules, share: Arc::new(Semaphore::new(share)), token, keeping: Keeping::new(keeper), gate }
+        let keeping = Keeping::new(keeper, &rules, &common.journal, &config.name);
+        Self { config, rules, share: Arc::new(Semaphore::new(share)), token, keeping, gate }
     }
 
     /// The same agent with what its files say now. Open connections go on under the new rules.
     fn renew(self, material: Material, trust: Option<&Trust>, common: &Common) -> Self {
-        let Material { config, token, policy, keeper } = material;
+        let Material { config, token, policy, keeper, .. } = material;
         let put_in_force = |vault: Option<Vault>| match vault {
             None => drop(self.rules.replace_policy(policy)),
             Some(vault) => drop(self.rules.replace(policy, Arc::new(vault))),
@@ -145,7 +164,7 @@ impl Member {
         let keeping = match keeper {
             Some(keeper) => {
                 put_in_force(Some(keeper.vault(Instant::now())));
-                Keeping::new(keeper)
+                Keeping::new(keeper, &self.rules, &common.journal, &config.name)
             }
             None => {
                 Handle::current().block_on(self.keeping.renew(put_in_force));
@@ -158,7 +177,12 @@ impl Member {
 
     /// Looks after its secrets from now on. Needs a runtime.
     pub fn keep(&mut self) {
-        self.keeping.start(&self.rules);
+        self.keeping.start();
+    }
+
+    /// Its credentials, for the operator API.
+    pub fn credentials(&self) -> Arc<Shared> {
+        self.keeping.shared()
     }
 
     /// True for the agent of this name and token, with secrets from where it has them.

@@ -8,6 +8,7 @@ use super::agents::read_token;
 use super::config::{AgentConfig, Config, Place, Speaks};
 use super::placeholders::Placeholders;
 use super::{ConfigFile, authority};
+use crate::credentials::{Network, attach};
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
 use crate::session::environment::through_gate;
@@ -34,10 +35,12 @@ pub fn exports(
     let home = Home::open()?;
     let folder = home.proxy(&config.name)?;
     authority::open(&config.authority, &folder)?;
-    let mut placeholders = Placeholders::open(&home, &folder)?;
-    let vault = placeholders.keeper(agent)?.vault(Instant::now());
+    let mut placeholders = Placeholders::open(&home, &folder, Network::new(&config.pins, &config.upstream_cas)?)?;
+    let mut agent = agent.clone();
+    attach(&home, &agent.providers, &mut agent.secrets)?;
+    let vault = placeholders.keeper(&agent)?.vault(Instant::now());
     placeholders.save()?;
-    let proxy = proxy(&config, agent, address)?;
+    let proxy = proxy(&config, &agent, address)?;
     let own = folder.path.join("ca");
     let trusted = trusted.unwrap_or(&own);
     Ok(through_gate(&vault, proxy.as_deref(), &trusted.join("ca.pem"), &trusted.join("ca-bundle.pem")))

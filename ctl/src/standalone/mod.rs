@@ -87,7 +87,7 @@ impl ConfigFile {
         let home = Home::open()?;
         let folder = home.proxy(&config.name)?;
         authority::open(&config.authority, &folder)?;
-        Ok(Fresh::read(config, warnings, &home, &folder, &[])?.warnings)
+        Ok(Fresh::read(config, warnings, &home, &folder, None)?.warnings)
     }
 
     fn unreadable(shown: &Path, why: &dyn std::fmt::Display) -> Failure {
@@ -103,11 +103,13 @@ impl Fresh {
         warnings: Vec<String>,
         home: &Home,
         folder: &SandboxFolder,
-        members: &[Member],
+        running: Option<(&[Member], &Trust)>,
     ) -> Result<Self, Failure> {
-        let mut placeholders = Placeholders::open(home, folder)?;
-        let agents = Material::read(&config, &mut placeholders, members)?;
         let trust = Trust::read(&config)?;
+        let mut placeholders = Placeholders::open(home, folder, trust.network())?;
+        // Token endpoints are asked in the way that is in force now.
+        let goes_on = running.filter(|(_, before)| trust.is_as(before)).map(|(members, _)| members);
+        let agents = Material::read(&config, home, &mut placeholders, goes_on.unwrap_or_default())?;
         let certificates = listeners::certificates(&config)?;
         placeholders.save()?;
         let mut warnings = warnings;

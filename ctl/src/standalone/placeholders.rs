@@ -8,7 +8,7 @@ use tollgate_secrets::SecretName;
 
 use super::config::AgentConfig;
 use super::private;
-use crate::credentials::{Keeper, Store, draw};
+use crate::credentials::{Access, Keeper, Network, Store, draw};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, write_private};
 
@@ -20,14 +20,14 @@ type Table = BTreeMap<String, BTreeMap<String, String>>;
 pub struct Placeholders {
     path: PathBuf,
     table: Table,
-    store: Store,
+    access: Access,
     changed: bool,
     _lock: File,
 }
 
 impl Placeholders {
     /// Reads the file in the proxy's state folder.
-    pub fn open(home: &Home, folder: &SandboxFolder) -> Result<Self, Failure> {
+    pub fn open(home: &Home, folder: &SandboxFolder, network: Network) -> Result<Self, Failure> {
         let path = folder.path.join("placeholders.json");
         let unusable = |why: String| Failure::new(Kind::State, format!("the placeholders: {why}"));
         let lock = lock(&folder.path.join("placeholders.lock")).map_err(|e| unusable(e.to_string()))?;
@@ -38,13 +38,14 @@ impl Placeholders {
                 serde_json::from_str(&text).map_err(|e| unusable(format!("{}: {e}", path.display())))?
             }
         };
-        Ok(Self { path, table, store: Store::of(home), changed: false, _lock: lock })
+        let access = Access { store: Store::of(home), network };
+        Ok(Self { path, table, access, changed: false, _lock: lock })
     }
 
     /// Reads an agent's secrets and gives each its placeholder, the one that it always had.
     pub fn keeper(&mut self, agent: &AgentConfig) -> Result<Keeper, Failure> {
-        let store = self.store.clone();
-        Keeper::open(&agent.secrets, store, |name, value| self.placeholder(&agent.name, name, value))
+        let access = self.access.clone();
+        Keeper::open(&agent.secrets, access, |name, value| self.placeholder(&agent.name, name, value))
             .map_err(|failure| Failure::new(Kind::Credential, format!("agent {}: {}", agent.name, failure.message())))
     }
 

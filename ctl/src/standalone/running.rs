@@ -56,7 +56,7 @@ impl Prepared {
         let home = Home::open()?;
         let folder = home.proxy(&config.name)?;
         refuse_a_second(&folder)?;
-        let fresh = Fresh::read(config, warnings, &home, &folder, &[])?;
+        let fresh = Fresh::read(config, warnings, &home, &folder, None)?;
         raise_file_limit();
         let sockets = listeners::open(&fresh.config)?;
         let authority = Arc::new(authority::open(&fresh.config.authority, &folder)?);
@@ -174,7 +174,8 @@ impl Running {
             return Err(Failure::new(Kind::Policy, message));
         }
         let watched = (config.files() != self.config.files()).then(|| watch(&self.file, &config)).transpose()?;
-        let fresh = Fresh::read(config, warnings, &self.home, &self.folder, &self.members)?;
+        let running = Some((&*self.members, &self.trust));
+        let fresh = Fresh::read(config, warnings, &self.home, &self.folder, running)?;
         if let Some(watch) = watched {
             self.watch = watch;
         }

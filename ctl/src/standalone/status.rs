@@ -4,16 +4,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::sync::Semaphore;
 use tollgate_proxy::{Capacity, Rules};
+use tollgate_wire::credentials::CredentialState;
 use tollgate_wire::proxy_status::{AgentStatus, ProxyStatus};
 
 use super::agents::Member;
 use super::config::{Config, Limits};
 use super::listeners::Open;
-use crate::operator::{STATUS, audit_endpoints};
+use crate::credentials::Shared as Credentials;
+use crate::operator::{REFRESH_CREDENTIALS, STATUS, audit_endpoints};
 
 /// What is in force, as the operator API tells it.
 pub struct Facts {
@@ -45,6 +47,7 @@ struct Shared {
     policy_file: String,
     rules: Arc<Rules>,
     share: Arc<Semaphore>,
+    credentials: Arc<Credentials>,
 }
 
 impl Shown {
@@ -82,7 +85,21 @@ impl Facts {
     /// The operator API.
     pub fn router(self: &Arc<Self>) -> Router {
         let show = |State(facts): State<Arc<Self>>| async move { Json(facts.status()) };
-        Router::new().route(STATUS, get(show)).with_state(Arc::clone(self))
+        let refresh = |State(facts): State<Arc<Self>>| async move { Json(facts.refresh_credentials().await) };
+        let router = Router::new().route(STATUS, get(show)).route(REFRESH_CREDENTIALS, post(refresh));
+        router.with_state(Arc::clone(self))
+    }
+
+    async fn refresh_credentials(&self) -> Vec<CredentialState> {
+        let credentials: Vec<_> = {
+            let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            changing.agents.iter().map(|agent| Arc::clone(&agent.credentials)).collect()
+        };
+        let mut states = Vec::new();
+        for one in credentials {
+            states.extend(one.refresh().await);
+        }
+        states
     }
 
     fn status(&self) -> ProxyStatus {
@@ -125,6 +142,7 @@ impl Shared {
             policy_file: member.config.policy.display().to_string(),
             rules: Arc::clone(&member.rules),
             share: Arc::clone(&member.share),
+            credentials: member.credentials(),
         }
     }
 

@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod cell;
+pub mod credentials;
 pub mod proxy_status;
 pub mod status;

@@ -35,6 +35,19 @@ pub enum Event<'a> {
         /// Why it was refused; empty otherwise.
         detail: &'a str,
     },
+    /// What is known of a credential has changed.
+    Credential {
+        /// Whose, where several agents share a proxy.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        agent: &'a str,
+        /// Its name.
+        credential: &'a str,
+        /// `rotated`, `revoked`, `usable` (again), `unusable`, or `not-renewed` (its source failed, the value before is used).
+        outcome: &'a str,
+        /// Why; empty where there is nothing more to say.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        detail: &'a str,
+    },
     /// The agent started.
     Agent {
         /// The command and its arguments, placeholders included.
@@ -94,8 +107,13 @@ pub enum Event<'a> {
         status: u16,
         /// Body bytes passed to the client.
         bytes: u64,
+        /// Body bytes passed to the upstream.
+        sent: u64,
         /// Secrets that were replaced in it.
         scrubbed: u64,
+        /// Credentials that were exchanged after the request's head had gone: in its body, in messages.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        exchanged: &'a [String],
         /// From judgement to the end of the body, in milliseconds.
         milliseconds: u64,
         /// `complete`, `aborted`, or why it failed.

@@ -16,7 +16,7 @@
 //! ```
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::document::{self, Dialect, Document};
+use crate::document::{self, Dialect, Document, PathTemplate, Slot};
 use crate::yaml::reader::{Fields, Reader};
 use crate::yaml::{self, Node, Value};
 
@@ -48,6 +48,8 @@ pub struct ProfileCredential {
     pub variables: Vec<Box<str>>,
     /// True where the service cannot be used without it.
     pub required: bool,
+    /// Its place in a request where nothing else is said.
+    pub slot: Slot,
     /// With one of these a value begins; none means that nothing is known.
     pub prefixes: Vec<Box<str>>,
 }
@@ -81,8 +83,22 @@ const CREDENTIAL: &[&str] = &[
     "x-tollgate",
 ];
 
-const AUTH_STYLES: &[(&str, ())] =
-    &[("", ()), ("basic", ()), ("bearer", ()), ("header", ()), ("query", ()), ("path", ())];
+/// `auth_style`, as far as it says where a credential stands.
+#[derive(Debug, Clone, Copy)]
+enum Style {
+    Header,
+    Query,
+    Path,
+}
+
+const AUTH_STYLES: &[(&str, Style)] = &[
+    ("", Style::Header),
+    ("basic", Style::Header),
+    ("bearer", Style::Header),
+    ("header", Style::Header),
+    ("query", Style::Query),
+    ("path", Style::Path),
+];
 
 impl Profile {
     /// Reads a profile.
@@ -140,9 +156,6 @@ fn profile(reader: &mut Reader, tree: &Node, document: Document) -> Option<Profi
 
 fn credential(reader: &mut Reader, node: &Node) -> Option<ProfileCredential> {
     let fields = reader.fields(node, "a credential", CREDENTIAL)?;
-    if let Some(style) = fields.get("auth_style") {
-        reader.one_of(style, "`auth_style`", AUTH_STYLES);
-    }
     let mut prefixes = Vec::new();
     if let Some(extension) = fields.get("x-tollgate") {
         let extension = reader.fields(extension, "`x-tollgate`", &["bindings", "prefixes"])?;
@@ -162,8 +175,26 @@ fn credential(reader: &mut Reader, node: &Node) -> Option<ProfileCredential> {
         description: words(reader, &fields, "description"),
         variables,
         required: fields.get("required").is_some_and(|node| reader.flag(node, "`required`")),
+        slot: slot(reader, &fields),
         prefixes,
     })
+}
+
+/// As the translation into a policy reads it: a profile that does not say means a bearer token.
+fn slot(reader: &mut Reader, fields: &Fields<'_>) -> Slot {
+    let style = fields.get("auth_style").and_then(|style| reader.one_of(style, "`auth_style`", AUTH_STYLES));
+    let place = match style {
+        Some(Style::Query) => {
+            Some(words(reader, fields, "query_param")).filter(|name| !name.is_empty()).map(Slot::Query)
+        }
+        Some(Style::Path) => fields.get("path_template").and_then(|node| {
+            let template = PathTemplate::parse(reader.word(node, "`path_template`")?);
+            template.map_err(|e| drop(reader.error(node.at, e.to_string()))).ok().map(Slot::Path)
+        }),
+        Some(Style::Header) | None => None,
+    };
+    let header = words(reader, fields, "header_name").to_ascii_lowercase();
+    place.unwrap_or_else(|| Slot::Header(if header.is_empty() { "authorization".into() } else { header.into() }))
 }
 
 fn words(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Box<str> {

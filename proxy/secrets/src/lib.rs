@@ -28,4 +28,4 @@ pub use name::{NameError, SecretName};
 pub use placeholder::{PLACEHOLDER_RANDOM_BYTES, shape};
 pub use rewrite::{Encoding, Fields, MAX_HELD_BYTES, Rewriter};
 pub use scrub::{Needles, Scrubber};
-pub use vault::{Secret, ValueError, Vault};
+pub use vault::{MAX_FORMER_VALUES, Secret, ValueError, Vault};

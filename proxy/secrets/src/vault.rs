@@ -40,8 +40,12 @@ pub(crate) const MIN_VALUE_BYTES: usize = 8;
 /// The largest value that any header slot takes.
 pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
 
-/// Former values that are remembered of one secret: rotations within the life of a reply.
-const MAX_FORMER_VALUES: usize = 4;
+/// Former values that are remembered of one secret, the last ones.
+///
+/// The reply to a request is searched for what was in force when the request was judged, however long it runs and however
+/// often the secret is rotated meanwhile: it holds the needles of its own vault. Former values are for later requests, whose
+/// replies repeat what an earlier one brought; a service forgets a value that was taken back, so a few are enough.
+pub const MAX_FORMER_VALUES: usize = 4;
 
 impl Secret {
     /// Joins a value with its placeholder.

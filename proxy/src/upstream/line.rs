@@ -54,7 +54,10 @@ pub(super) enum Turn {
 
 /// Counts the requests that are on an HTTP/2 connection; each holds one.
 #[derive(Debug)]
-pub(super) struct Streams(Arc<AtomicUsize>);
+pub(super) struct Streams {
+    open: Arc<AtomicUsize>,
+    freed: Arc<Notify>,
+}
 
 /// A request that did not get its reply; whole where nothing of it was sent.
 pub(super) struct Unsent {
@@ -257,30 +260,32 @@ impl Loan {
 const LATE_UPLOAD: Duration = Duration::from_millis(100);
 
 impl Streams {
-    pub(super) fn none() -> Self {
-        Self(Arc::default())
+    /// None; `freed` is told whenever one ends.
+    pub(super) fn none(freed: &Arc<Notify>) -> Self {
+        Self { open: Arc::default(), freed: Arc::clone(freed) }
     }
 
     /// The same count, for whoever only looks at it.
     pub(super) fn same(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { open: Arc::clone(&self.open), freed: Arc::clone(&self.freed) }
     }
 
     /// The same count, one higher until the [`Turn`] that it goes into is dropped.
     pub(super) fn one_more(&self) -> Self {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(&self.0))
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.same()
     }
 
     pub(super) fn open(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.open.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Self::Stream(streams) = self {
-            streams.0.fetch_sub(1, Ordering::Relaxed);
+            streams.open.fetch_sub(1, Ordering::Relaxed);
+            streams.freed.notify_one();
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Key {
     pub(crate) authority: Authority,
     pub(crate) reach: Reach,
     /// Names of the credentials that are put in.
-    pub(crate) exchanged: Box<[String]>,
+    pub(crate) exchanged: Arc<[String]>,
     /// Which vault they are from: one that is replaced leaves no connection behind that its values opened.
     pub(crate) vault: u64,
 }

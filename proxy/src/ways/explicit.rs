@@ -181,7 +181,7 @@ async fn connect(
     tokio::spawn(async move {
         let serving = async {
             match hyper::upgrade::on(&mut request).await {
-                Ok(upgraded) => tunnel.run(TokioIo::new(upgraded)).await,
+                Ok(upgraded) => tunnel.run(upgraded.into()).await,
                 Err(error) => tracing::debug!(%error, "the client left before its tunnel was open"),
             }
         };

@@ -173,7 +173,7 @@ impl Decoder<'_> {
     }
 
     fn agent(&mut self, node: &Node) -> Option<AgentConfig> {
-        let known = ["name", "token_file", "sources", "policy", "secrets"];
+        let known = ["name", "token_file", "sources", "policy", "secrets", "providers"];
         let fields = self.reader.fields(node, "an agent", &known)?;
         let name = fields.required(&mut self.reader, "name", "alice");
         let policy = fields.required(&mut self.reader, "policy", "policy.yaml");
@@ -182,6 +182,7 @@ impl Decoder<'_> {
         let token_file = fields.get("token_file").map(|node| self.path(node, "`token_file`"));
         let sources = fields.get("sources").map(|node| self.sources(node));
         let secrets = self.secrets(&fields);
+        let providers = fields.get("providers").map(|node| self.providers(node)).unwrap_or_default();
         if token_file.is_none() && sources.is_none() {
             let hint = "add `token_file: FILE`, or `sources: [\"10.1.0.0/16\"]`";
             self.reader.error(node.at, "this agent could be anybody: it has no token and no address").hint(hint);
@@ -193,7 +194,20 @@ impl Decoder<'_> {
             sources: sources.unwrap_or_default(),
             policy: policy?,
             secrets,
+            providers,
         })
+    }
+
+    fn providers(&mut self, node: &Node) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for item in self.reader.list(node, "`providers`") {
+            let Some(name) = self.name(item, "a provider") else { continue };
+            match names.contains(&name) {
+                true => drop(self.reader.error(item.at, format!("the provider `{name}` stands twice"))),
+                false => names.push(name),
+            }
+        }
+        names
     }
 
     fn sources(&mut self, node: &Node) -> Vec<Cidr> {

@@ -96,6 +96,8 @@ pub struct AgentConfig {
     pub policy: PathBuf,
     /// Its secrets and where they are.
     pub secrets: Vec<SecretArgument>,
+    /// Providers of which it has all secrets.
+    pub providers: Vec<String>,
 }
 
 /// Bounds that an operator may set.

@@ -14,7 +14,7 @@ authority: { folder: ca }
 upstream: { ca: [extra.pem] }
 resolve: [ "api.example.com:443:127.0.0.1:8443" ]
 agents:
-  - { name: alice, token_file: alice.token, policy: alice.yaml, secrets: { GITHUB_TOKEN: "env:TOKEN", KEY: "file:key" } }
+  - { name: alice, token_file: alice.token, policy: alice.yaml, secrets: { GITHUB_TOKEN: "env:TOKEN", KEY: "file:key" }, providers: [work] }
   - { name: ci, sources: [ "10.1.0.0/16", "127.0.0.1" ], policy: ci.yaml }
 limits: { connections: 100, connections_per_agent: 10, handshake_seconds: 5, header_seconds: 6, drain_seconds: 0 }
 "#;
@@ -34,6 +34,7 @@ fn everything_that_there_is() {
     assert_eq!(config.listeners[2].speaks, Speaks::Transparent);
     assert_eq!(config.listeners[3].place, Place::Systemd("proxy".to_owned()));
     assert_eq!(config.authority, Authority::Made(Some("/etc/tollgate/ca".into())));
+    assert_eq!(config.agents[0].providers, ["work"]);
     assert_eq!(config.pins[0].to_string(), "api.example.com:443 -> 127.0.0.1:8443");
     assert_eq!(config.limits.drain, Duration::ZERO);
     let files: Vec<_> = config.files().iter().map(|path| path.display().to_string()).collect();

@@ -8,6 +8,7 @@
 //! assert!(document.network_policies.is_empty());
 //! ```
 
+mod attach;
 mod canonical;
 mod cidr;
 mod decode;
@@ -21,11 +22,13 @@ mod validate;
 
 use std::collections::BTreeMap;
 
+pub use attach::Attachment;
 pub use canonical::fragment;
 pub use cidr::{Cidr, CidrError};
 pub use dialects::{Dialect, Imported, import};
 pub use endpoint::{
-    Access, CredentialSigning, Endpoint, Enforcement, McpOptions, PersistedQueries, Protocol, RegisteredQuery, Tls,
+    Access, CredentialSigning, Endpoint, Enforcement, McpOptions, PersistedQueries, Protocol, RegisteredQuery,
+    Rewrites, Tls,
 };
 pub use extension::{Clock, CredentialBinding, Day, TimeWindow, When};
 pub use rule::{AnyOf, ArgumentMatcher, OperationKind, Rule};

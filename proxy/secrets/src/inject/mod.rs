@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::header;
 use http::request::Parts;
 use tollgate_model::{Ask, Scheme};
-use tollgate_policy::{Permit, Slot};
+use tollgate_policy::{Permit, Rewrites, Slot};
 
 pub use error::{InjectError, Place};
 pub(crate) use target::decoded;
@@ -89,16 +89,16 @@ impl std::fmt::Debug for Outbound {
 /// # Errors
 /// [`InjectError`] when a placeholder stands where a credential would be used, but must not be.
 pub fn inject(
-    _permit: &Permit,
+    permit: &Permit,
     ask: &Ask<'_>,
     destination: &Destination<'_>,
     mut parts: Parts,
 ) -> Result<Outbound, InjectError> {
-    let mut swap = Swap { ask, destination, exchanged: Vec::new(), inert: Vec::new() };
+    let mut swap = Swap { ask, destination, rewrites: permit.rewrites(), exchanged: Vec::new(), inert: Vec::new() };
     swap.target(&mut parts)?;
     swap.headers(&mut parts.headers)?;
     let body = swap.body(&mut parts);
-    let messages = swap.fields(|slot| match slot {
+    let messages = swap.fields(swap.rewrites.messages, |slot| match slot {
         Slot::WebSocket(name) => Some(name),
         _ => None,
     });
@@ -110,6 +110,7 @@ pub fn inject(
 struct Swap<'a> {
     ask: &'a Ask<'a>,
     destination: &'a Destination<'a>,
+    rewrites: Rewrites,
     exchanged: Vec<String>,
     inert: Vec<String>,
 }
@@ -173,7 +174,7 @@ impl<'a> Swap<'a> {
     }
 
     fn body(&self, parts: &mut Parts) -> Option<(Arc<Fields>, Encoding)> {
-        let fields = self.fields(|slot| match slot {
+        let fields = self.fields(self.rewrites.body, |slot| match slot {
             Slot::Body(name) => Some(name),
             _ => None,
         })?;
@@ -184,11 +185,11 @@ impl<'a> Swap<'a> {
         Some((fields, encoding))
     }
 
-    /// The fields that are open to this request.
-    fn fields(&self, of: impl Fn(&Slot) -> Option<&Option<Box<str>>>) -> Option<Arc<Fields>> {
+    /// The fields that are open to this request: those that a binding names, and `all` of them where its endpoint says so.
+    fn fields(&self, all: bool, of: impl Fn(&Slot) -> Option<&Option<Box<str>>>) -> Option<Arc<Fields>> {
         let mut open = Vec::new();
         for slot in self.destination.slots() {
-            let Some(name) = of(&slot.slot) else { continue };
+            let Some(name) = of(&slot.slot).or(all.then_some(&None)) else { continue };
             for bound in slot.bound.iter().filter(|bound| bound.applies(self.ask)) {
                 let is_safe = self.ask.scheme == Scheme::Https || bound.binding.allow_cleartext;
                 open.extend(bound.secret.filter(|_| is_safe).map(|secret| (name.clone(), secret)));

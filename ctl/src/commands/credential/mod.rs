@@ -1,14 +1,17 @@
 //! `tollgate credential`: the store of this user.
 
+mod running;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
+use tollgate_proxy::Pin;
 use tollgate_secrets::{Secret, SecretName};
 use zeroize::Zeroizing;
 
-use crate::credentials::{Entry, Input, Keeper, SecretArgument, Source, Store, draw, profiles, read_value};
+use crate::credentials::{Access, Entry, Input, Keeper, SecretArgument, Source, Store, draw, profiles, read_value};
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
 use crate::output::Output;
@@ -24,9 +27,10 @@ pub enum CredentialCommand {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Give a credential another value; sandboxes that run take it within a second, and replies are searched for the old one too
+    /// Give a credential another value; when this ends, sandboxes and proxies that run use it, and search replies for the old
+    /// one too
     Rotate(ValueArguments),
-    /// Make a credential unusable, in sandboxes that run as well
+    /// Make a credential unusable; when this ends, sandboxes and proxies that run refuse it
     Revoke {
         /// Its name
         name: String,
@@ -40,6 +44,12 @@ pub enum CredentialCommand {
     Test {
         /// Their names; all that are kept if absent
         names: Vec<String>,
+        /// Pin the name of a token endpoint to an address, which may be private or loopback
+        #[arg(long = "resolve", value_name = "NAME:PORT:ADDRESS")]
+        pins: Vec<Pin>,
+        /// Trust the authorities in this PEM file for the certificates of token endpoints as well
+        #[arg(long = "upstream-ca", value_name = "FILE")]
+        upstream_cas: Vec<PathBuf>,
     },
     /// Take over the credentials of another file of this kind; what is kept already stays
     Import {
@@ -91,12 +101,16 @@ pub fn credential(command: CredentialCommand) -> Result<ExitCode, Failure> {
         CredentialCommand::Revoke { name } => {
             change(&store, &name, |entry| entry.revoke())?;
             println!("{name} is revoked");
+            running::tell(&home, &name)?;
         }
         CredentialCommand::Reset { name } => {
             store.change(|entries| entries.0.remove(&name).map(drop).ok_or_else(|| missing(&name)))?;
             println!("{name} is forgotten");
+            running::tell(&home, &name)?;
         }
-        CredentialCommand::Test { names } => return test(&store, names),
+        CredentialCommand::Test { names, pins, upstream_cas } => {
+            return test(&Access::of(&home, &pins, &upstream_cas)?, names);
+        }
         CredentialCommand::Import { file } => import(&store, file)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -127,7 +141,7 @@ fn set(home: &Home, store: &Store, arguments: &SetArguments) -> Result<(), Failu
         Ok(())
     })?;
     println!("{name} is kept in {}", store.path().display());
-    Ok(())
+    running::tell(home, name.as_str())
 }
 
 fn rotate(home: &Home, store: &Store, arguments: &ValueArguments) -> Result<(), Failure> {
@@ -142,7 +156,7 @@ fn rotate(home: &Home, store: &Store, arguments: &ValueArguments) -> Result<(), 
     let value = arguments.read(home, &name)?;
     change(store, name.as_str(), |entry| entry.rotate(value))?;
     println!("{name} has another value");
-    Ok(())
+    running::tell(home, name.as_str())
 }
 
 fn change(store: &Store, name: &str, change: impl FnOnce(&mut Entry)) -> Result<(), Failure> {
@@ -159,7 +173,10 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
         .iter()
         .map(|(name, entry)| {
             let state = if entry.revoked { "revoked" } else { "usable" };
-            let from = entry.from.as_deref().unwrap_or("store");
+            let from = match &entry.renews {
+                Some(_) => "renewed by its token endpoint",
+                None => entry.from.as_deref().unwrap_or("store"),
+            };
             let overridden = std::env::var_os(name).is_some();
             serde_json::json!({ "name": name, "state": state, "from": from, "in_environment": overridden })
         })
@@ -176,13 +193,17 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn test(store: &Store, names: Vec<String>) -> Result<ExitCode, Failure> {
-    let names = if names.is_empty() { store.read()?.0.into_keys().collect() } else { names };
+fn test(access: &Access, names: Vec<String>) -> Result<ExitCode, Failure> {
+    let kept = || {
+        let entries = access.store.read()?.0.into_iter();
+        Ok(entries.filter(|(_, entry)| entry.renews.is_none()).map(|(name, _)| name).collect())
+    };
+    let names = if names.is_empty() { kept()? } else { names };
     let mut failed = 0;
     for name in names {
         let name = check_name(&name)?;
         let argument = SecretArgument { source: Source::Anywhere(name.to_string()), name: name.clone() };
-        let failures = Keeper::open(&[argument], store.clone(), draw).map(|keeper| keeper.failures(Instant::now()));
+        let failures = Keeper::open(&[argument], access.clone(), draw).map(|keeper| keeper.failures(Instant::now()));
         match failures.as_ref().map(|failures| failures.first_key_value()) {
             Ok(None) => println!("{name}: usable"),
             Ok(Some((_, reason))) => {
@@ -205,9 +226,10 @@ fn import(store: &Store, file: Option<PathBuf>) -> Result<(), Failure> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let known = || home.map(|home| home.join(".nemoclaw").join("credentials.json"));
     let file = file.or_else(known).ok_or_else(|| Failure::new(Kind::Usage, "HOME is not set; name the file"))?;
-    let taken = store.import(&file)?;
-    println!("{} taken over from {}", taken.len(), file.display());
-    taken.iter().for_each(|name| println!("  {name}"));
+    let imported = store.import(&file)?;
+    println!("{} taken over from {}", imported.taken.len(), file.display());
+    imported.taken.iter().for_each(|name| println!("  {name}"));
+    imported.left.iter().for_each(|(name, reason)| eprintln!("tollgate: {name} was left: {reason}"));
     Ok(())
 }
 
