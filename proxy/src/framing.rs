@@ -158,7 +158,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
             }
             match this.over {
                 Some(Over::Body(wrong)) => return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, wrong))),
-                Some(Over::Refused(_) | Over::End) => return Poll::Ready(Ok(())),
+                Some(Over::End) => return Poll::Ready(Ok(())),
+                // An end would be taken for a client that has gone; the answer closes the connection.
+                Some(Over::Refused(_)) => return Poll::Pending,
                 None => {}
             }
             let ended = if this.held.is_empty() {

@@ -88,8 +88,9 @@ async fn until_closed(mut client: TcpStream) -> Vec<u8> {
 /// Status codes of HTTP/1 replies, in their order.
 #[must_use]
 pub fn statuses(replies: &str) -> Vec<&str> {
-    let rests = replies.lines().filter_map(|line| line.rsplit_once("HTTP/1.1 "));
-    rests.filter_map(|(_, rest)| rest.get(..3)).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit())).collect()
+    let rests = replies.lines().filter_map(|line| line.rsplit_once("HTTP/1."));
+    // The minor version and a blank.
+    rests.filter_map(|(_, rest)| rest.get(2..5)).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit())).collect()
 }
 
 /// A TLS 1.2 client hello with these extensions, as one record.
