@@ -158,9 +158,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
             }
             match this.over {
                 Some(Over::Body(wrong)) => return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, wrong))),
-                Some(Over::End) => return Poll::Ready(Ok(())),
-                // An end would be taken for a client that has gone; the answer closes the connection.
+                // The answer closes the connection; an end would look as if the client did not wait for it.
                 Some(Over::Refused(_)) => return Poll::Pending,
+                Some(Over::End) => return Poll::Ready(Ok(())),
                 None => {}
             }
             let ended = if this.held.is_empty() {
