@@ -181,6 +181,9 @@ async fn connect(gate: &Arc<Gate>, origin: &Arc<Origin>, mut request: Request<In
 fn connect_target(request: &Request<Incoming>) -> Result<Authority, Refusal> {
     let invalid = |detail: String| Refusal::connection(Code::InvalidRequest, detail, Asked::default());
     let target = request.uri().authority().map_or("", http::uri::Authority::as_str);
+    if *request.uri() != *target {
+        return Err(invalid("the CONNECT target is wrong: it is more than HOST:PORT".to_owned()));
+    }
     let authority = Authority::parse(target).map_err(|e| invalid(format!("the CONNECT target is wrong: {e}")))?;
     let mut hosts = request.headers().get_all(http::header::HOST).iter();
     let host = hosts.next().map(|host| host.to_str().unwrap_or_default());
