@@ -1,22 +1,21 @@
-//! Reply bodies on their way to the agent: streamed, scrubbed, counted, and recorded when they end.
+//! Reply bodies on their way to the agent: streamed, decoded and scrubbed where secrets may be in them, counted.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tollgate_audit::Event;
-use tollgate_secrets::{Needles, Scrubber};
+use tollgate_secrets::{Coding, DecodeError, Decoder};
 
-use crate::Journal;
+use crate::course::Course;
 use crate::exchange::headers::clean_trailers;
-use crate::live::Hold;
+use crate::live::Side;
 use crate::refusal::Code;
+use crate::search::{Search, Sieve};
 use crate::upstream::Loan;
 
 /// What the agent gets.
@@ -32,9 +31,8 @@ pub(crate) enum ReplyBody {
 #[derive(Debug)]
 pub(crate) struct Passage {
     /// What it is searched for.
-    pub(crate) needles: Option<Arc<Needles>>,
-    pub(crate) record: Record,
-    pub(crate) hold: Hold,
+    pub(crate) search: Option<Search>,
+    pub(crate) course: Arc<Course>,
     /// The connection it comes on; nothing where that is used once.
     pub(crate) loan: Option<Loan>,
     /// Whether the client would take a status from trailers.
@@ -45,10 +43,18 @@ pub(crate) struct Passage {
 #[derive(Debug)]
 pub(crate) struct Passed {
     inner: Incoming,
-    scrubber: Option<Scrubber>,
+    decoding: Option<Decoding>,
+    searched: Option<(Search, Sieve)>,
     trailers: Option<HeaderMap>,
     ended: bool,
     passage: Passage,
+}
+
+/// A coding that is taken off, piece by piece: what came may be a thousand times smaller than what is in it.
+#[derive(Debug)]
+struct Decoding {
+    decoder: Decoder,
+    input: Bytes,
 }
 
 /// Why a body breaks off.
@@ -57,21 +63,12 @@ pub(crate) enum BodyError {
     /// The upstream broke off.
     #[error(transparent)]
     Upstream(#[from] hyper::Error),
+    /// What came cannot be read, and so not searched.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
     /// The rules changed.
     #[error("the policy changed and no longer permits this")]
     Cut,
-}
-
-/// What the journal will say of the reply. Said when it is dropped, so that no reply ends unrecorded.
-#[derive(Debug)]
-pub(crate) struct Record {
-    journal: Arc<Journal>,
-    request: u64,
-    begun: Instant,
-    pub(crate) status: u16,
-    pub(crate) bytes: u64,
-    pub(crate) scrubbed: u64,
-    outcome: String,
 }
 
 impl ReplyBody {
@@ -83,10 +80,14 @@ impl ReplyBody {
         Self::Own(body)
     }
 
-    /// Passes an upstream's body on.
-    pub(crate) fn passed(inner: Incoming, passage: Passage) -> Self {
-        let scrubber = passage.needles.as_ref().map(|needles| Scrubber::new(Arc::clone(needles)));
-        let mut passed = Passed { inner, scrubber, trailers: None, ended: false, passage };
+    /// Passes an upstream's body on; a `coding` is taken off.
+    pub(crate) fn passed(inner: Incoming, coding: Option<Coding>, mut passage: Passage) -> Self {
+        let searched = passage.search.take().map(|search| {
+            let sieve = search.sieve();
+            (search, sieve)
+        });
+        let decoding = coding.map(|coding| Decoding { decoder: Decoder::new(coding), input: Bytes::new() });
+        let mut passed = Passed { inner, decoding, searched, trailers: None, ended: false, passage };
         // A reply without a body is not asked for its end.
         if passed.inner.is_end_stream() {
             passed.end();
@@ -104,28 +105,31 @@ impl Passed {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(reason) = self.passage.hold.poll_lost(cx) {
-                self.passage.record.outcome = format!("cut: {reason}");
+            if let Poll::Ready(reason) = self.passage.course.hold.poll_lost(Side::Down, cx) {
+                self.passage.course.end(format!("cut: {reason}"));
                 return Poll::Ready(Some(self.cut()));
             }
-            let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => {
-                    self.ended = true;
-                    self.passage.record.outcome = format!("broken off by the upstream: {error}");
-                    return Poll::Ready(Some(Err(error.into())));
-                }
-                None => {
-                    if let Some(rest) = self.end() {
-                        return Poll::Ready(Some(Ok(Frame::data(rest))));
-                    }
-                    continue;
-                }
+            let passed = match self.decoded() {
+                Ok(Some(piece)) => Ok(self.pass(piece)),
+                Ok(None) => match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                    Some(Ok(frame)) => self.take(frame),
+                    Some(Err(error)) => Err(self.break_off("broken off by the upstream", error.into())),
+                    None => self.come_to_end(),
+                },
+                Err(error) => Err(self.break_off("cannot be searched", error.into())),
             };
-            if let Some(frame) = self.take(frame) {
-                return Poll::Ready(Some(Ok(frame)));
+            match passed {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
+    }
+
+    fn break_off(&mut self, what: &str, error: BodyError) -> BodyError {
+        self.ended = true;
+        self.passage.course.end(format!("{what}: {error}"));
+        error
     }
 
     /// Breaks off, or says why where the client can hear it. What was held back of the upstream's bytes is dropped.
@@ -140,48 +144,89 @@ impl Passed {
         Ok(Frame::trailers(trailers))
     }
 
-    /// One frame as it may be passed on; nothing when all of it is held back for now.
-    fn take(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        match frame.into_data() {
-            Ok(data) => {
-                let mut clean = match &mut self.scrubber {
-                    Some(scrubber) => scrubber.push(&data).map_or(data, Bytes::from),
-                    None => data,
-                };
-                self.passage.record.bytes += clean.len() as u64;
-                // Whoever reads a body of known length stops at its last byte and does not ask for an end.
-                if self.inner.is_end_stream()
-                    && let Some(rest) = self.end()
-                {
-                    clean = Bytes::from([clean, rest].concat());
-                }
-                (!clean.is_empty()).then(|| Frame::data(clean))
+    /// The next piece of what has come and is coded.
+    fn decoded(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        let Some(Decoding { decoder, input }) = &mut self.decoding else { return Ok(None) };
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let mut rest = &input[..];
+        let piece = decoder.next(&mut rest)?;
+        let taken = input.len() - rest.len();
+        input.advance(taken);
+        Ok(piece.map(Bytes::from))
+    }
+
+    /// What may be passed on of a frame; nothing when all of it is held back for now.
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<Bytes, BodyError> {
+        match (frame.into_data(), &mut self.decoding) {
+            (Ok(data), Some(decoding)) => {
+                decoding.input = data;
+                Ok(Bytes::new())
             }
-            Err(frame) => {
-                let mut trailers = frame.into_trailers().ok()?;
-                clean_trailers(&mut trailers);
+            (Ok(data), None) => {
+                let clean = self.pass(data);
+                // Whoever reads a body of known length stops at its last byte and does not ask for an end.
+                if !self.inner.is_end_stream() {
+                    return Ok(clean);
+                }
                 let rest = self.end();
-                self.trailers = Some(match &self.passage.needles {
-                    Some(needles) => scrub_headers(trailers, needles, &mut self.passage.record.scrubbed),
-                    None => trailers,
-                });
-                rest.map(Frame::data)
+                Ok(if rest.is_empty() { clean } else { [clean, rest].concat().into() })
+            }
+            (Err(frame), _) => {
+                let mut trailers = frame.into_trailers().unwrap_or_default();
+                clean_trailers(&mut trailers);
+                if let Some((search, _)) = &mut self.searched {
+                    let scrubbed = scrub_headers(&mut trailers, search);
+                    self.passage.course.note(|notes| notes.scrubbed += scrubbed);
+                }
+                let rest = self.come_to_end()?;
+                self.trailers = Some(trailers);
+                Ok(rest)
             }
         }
     }
 
+    /// What may be passed on of plain data.
+    fn pass(&mut self, data: Bytes) -> Bytes {
+        let clean = match &mut self.searched {
+            Some((search, sieve)) => sieve.push(search, &data).map_or(data, Bytes::from),
+            None => data,
+        };
+        self.passage.course.note(|notes| notes.bytes += clean.len() as u64);
+        clean
+    }
+
+    fn come_to_end(&mut self) -> Result<Bytes, BodyError> {
+        let whole = self.decoding.as_ref().map_or(Ok(()), |decoding| decoding.decoder.finish());
+        whole.map_err(|error| self.break_off("cannot be searched", error.into()))?;
+        Ok(self.end())
+    }
+
     /// Notes the end, gives the connection back and returns what was held back.
-    fn end(&mut self) -> Option<Bytes> {
+    fn end(&mut self) -> Bytes {
         self.ended = true;
-        self.passage.record.end("complete".to_owned());
+        self.passage.course.end("complete");
         if let Some(loan) = self.passage.loan.take() {
             loan.give_back();
         }
-        let scrubber = self.scrubber.as_mut()?;
-        let rest = scrubber.finish();
-        self.passage.record.bytes += rest.len() as u64;
-        self.passage.record.scrubbed += scrubber.found();
-        (!rest.is_empty()).then(|| Bytes::from(rest))
+        let Some((_, sieve)) = &mut self.searched else { return Bytes::new() };
+        let rest = sieve.finish();
+        let found = sieve.found();
+        self.passage.course.note(|notes| {
+            notes.bytes += rest.len() as u64;
+            notes.scrubbed += found;
+        });
+        rest.into()
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        // All that was announced has come, and only the upstream's word that it was all is missing.
+        if !self.ended && self.decoding.is_none() && self.inner.size_hint().exact() == Some(0) {
+            self.end();
+        }
     }
 }
 
@@ -206,26 +251,31 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(body) => body.size_hint(),
-            Self::Passed(passed) => match &passed.passage.needles {
-                Some(needles) if !needles.keeps_length() => SizeHint::default(),
-                _ => passed.inner.size_hint(),
-            },
+            Self::Passed(passed) if passed.changes_length() => SizeHint::default(),
+            Self::Passed(passed) => passed.inner.size_hint(),
         }
     }
 }
 
-/// Headers with every secret replaced.
-pub(crate) fn scrub_headers(headers: HeaderMap, needles: &Needles, scrubbed: &mut u64) -> HeaderMap {
+impl Passed {
+    fn changes_length(&self) -> bool {
+        self.decoding.is_some() || self.searched.as_ref().is_some_and(|(search, _)| !search.keeps_length())
+    }
+}
+
+/// Replaces every secret in headers; says in how many there was one.
+pub(crate) fn scrub_headers(headers: &mut HeaderMap, search: &mut Search) -> u64 {
+    let mut scrubbed = 0;
     let mut clean = HeaderMap::with_capacity(headers.len());
-    for (name, value) in &headers {
+    for (name, value) in &*headers {
         // A name cannot be repaired: it goes, with its value. Names are lower-case here, and so is one of the spellings.
-        if needles.scrub_whole(name.as_str().as_bytes()).is_some() {
-            *scrubbed += 1;
+        if search.whole(name.as_str().as_bytes()).is_some() {
+            scrubbed += 1;
             continue;
         }
-        let value = match needles.scrub_whole(value.as_bytes()) {
+        let value = match search.whole(value.as_bytes()) {
             Some(text) => {
-                *scrubbed += 1;
+                scrubbed += 1;
                 // Placeholders are visible ASCII, so this fails for no value that was valid before; if it did, the
                 // header is left out rather than passed on.
                 let Ok(value) = text.try_into() else { continue };
@@ -235,28 +285,6 @@ pub(crate) fn scrub_headers(headers: HeaderMap, needles: &Needles, scrubbed: &mu
         };
         clean.append(name, value);
     }
-    clean
-}
-
-impl Record {
-    pub(crate) fn new(journal: Arc<Journal>, request: u64, begun: Instant) -> Self {
-        Self { journal, request, begun, status: 0, bytes: 0, scrubbed: 0, outcome: String::new() }
-    }
-
-    /// How it ended.
-    pub(crate) fn end(&mut self, outcome: String) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        let milliseconds = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let outcome = if self.outcome.is_empty() { "aborted" } else { &self.outcome };
-        let (request, status, bytes, scrubbed) = (self.request, self.status, self.bytes, self.scrubbed);
-        let event = Event::Reply { request, status, bytes, scrubbed, milliseconds, outcome };
-        if let Err(error) = self.journal.record(&event) {
-            tracing::warn!(%error, request, "a reply could not be recorded");
-        }
-    }
+    *headers = clean;
+    scrubbed
 }

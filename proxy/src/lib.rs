@@ -6,7 +6,7 @@
 //! The path of a request, each stage taking what only the one before can make:
 //!
 //! ```text
-//! ways (accept) → identity → tunnel (sniff, TLS) → exchange: target → decide → inject → journal → upstream → scrub → journal
+//! ways (accept) → identity → tunnel (sniff, TLS) → framing → exchange: target → decide → inject → journal → upstream → scrub → journal
 //! ```
 //!
 //! It is deliberately not: a policy language, a supervisor, a command line.
@@ -14,7 +14,9 @@
 
 mod body;
 mod capacity;
+mod course;
 mod exchange;
+mod framing;
 mod generation;
 mod identity;
 mod journal;
@@ -22,6 +24,7 @@ mod limits;
 mod live;
 mod origin;
 mod refusal;
+mod search;
 mod tls;
 mod tunnel;
 mod upload;

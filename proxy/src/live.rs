@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use tollgate_model::Authority;
+use tollgate_policy::{ConnectPermit, Inspection, Reach};
 
 use crate::exchange::Asking;
 use crate::origin::{self, Origin};
@@ -30,6 +31,8 @@ pub(crate) enum Subject {
         origin: Arc<Origin>,
         /// Where to.
         authority: Authority,
+        /// Which addresses it may have, where its bytes pass unread.
+        unread: Option<Reach>,
     },
     /// A request, until its reply has ended.
     Request(Arc<Asking>),
@@ -39,10 +42,20 @@ pub(crate) enum Subject {
 struct Lease {
     subject: Subject,
     lost: OnceLock<String>,
-    waker: AtomicWaker,
+    /// By [`Side`].
+    wakers: [AtomicWaker; 2],
 }
 
-/// One entry among what is open; it goes when this is dropped. One task at a time waits for its loss.
+/// Who waits for the loss of a hold: one task on each side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Side {
+    /// What goes to the upstream.
+    Up,
+    /// What goes to the client, and everything else.
+    Down,
+}
+
+/// One entry among what is open; it goes when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Hold {
     live: Arc<Live>,
@@ -54,7 +67,7 @@ impl Live {
     /// Enters something that `judged_by` allowed. Where other rules are in force once it has been entered, they judge it at
     /// once: a change that came between judgement and entry is not missed, one after the entry finds it.
     pub(crate) fn hold(self: &Arc<Self>, subject: Subject, judged_by: &Generation, rules: &Rules) -> Hold {
-        let lease = Arc::new(Lease { subject, lost: OnceLock::new(), waker: AtomicWaker::new() });
+        let lease = Arc::new(Lease { subject, lost: OnceLock::new(), wakers: Default::default() });
         let number = {
             let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             held.next += 1;
@@ -86,23 +99,43 @@ impl Lease {
     /// True where it may live on.
     fn judge(&self, rules: &Generation) -> bool {
         let judged = match &self.subject {
-            Subject::Connection { origin, authority } => {
-                origin::connect(rules, origin, authority).map(drop).map_err(|denial| denial.to_string())
+            Subject::Connection { origin, authority, unread } => {
+                let permit = origin::connect(rules, origin, authority).map_err(|denial| denial.to_string());
+                permit.and_then(|permit| passes_unread(unread.as_ref(), &permit))
             }
             Subject::Request(asking) => asking.still_allowed(rules),
         };
         let Err(reason) = judged else { return true };
         // Lost once is lost for good, even if later rules would allow it again.
         let _ = self.lost.set(reason);
-        self.waker.wake();
+        self.wakers.iter().for_each(AtomicWaker::wake);
         false
+    }
+}
+
+/// A connection that passes unread may go on only where that is still so, to the addresses that it could have had.
+fn passes_unread(unread: Option<&Reach>, permit: &ConnectPermit) -> Result<(), String> {
+    let Some(reach) = unread else { return Ok(()) };
+    if permit.inspection() != Inspection::Opaque {
+        return Err("the policy now has what passes here read, and this connection passes unread".to_owned());
+    }
+    check_reach(reach, permit.reach())
+}
+
+/// # Errors
+/// Where `now` may leave out an address that `before` opened.
+pub(crate) fn check_reach(before: &Reach, now: &Reach) -> Result<(), String> {
+    match (before, now) {
+        (Reach::PublicOnly, Reach::Declared) => Ok(()),
+        (before, now) if before == now => Ok(()),
+        _ => Err("the policy now opens other addresses for this destination".to_owned()),
     }
 }
 
 impl Hold {
     /// Why it must end, when it must.
-    pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<&str> {
-        self.lease.waker.register(cx.waker());
+    pub(crate) fn poll_lost(&self, side: Side, cx: &mut Context<'_>) -> Poll<&str> {
+        self.lease.wakers[side as usize].register(cx.waker());
         match self.lease.lost.get() {
             Some(reason) => Poll::Ready(reason),
             None => Poll::Pending,
@@ -111,7 +144,7 @@ impl Hold {
 
     /// Waits until it must end.
     pub(crate) async fn lost(&self) -> &str {
-        std::future::poll_fn(|cx| match self.poll_lost(cx) {
+        std::future::poll_fn(|cx| match self.poll_lost(Side::Down, cx) {
             Poll::Ready(_) => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
         })

@@ -8,6 +8,7 @@ mod bench;
 pub mod loopback;
 mod origin;
 mod standalone;
+pub mod websocket;
 
 pub use bench::{Bench, Finished, Started, finish, program, through, without};
 pub use origin::{Arrived, Origin};

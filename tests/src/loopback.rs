@@ -227,6 +227,31 @@ impl Loopback {
         self.rules.replace_policy(policy).expect("another policy");
     }
 
+    /// Puts other secrets in force: `(name, value or why there is none, placeholder)`.
+    pub fn set_secrets(&self, secrets: &[(&str, Result<&str, &str>, &str)]) {
+        let secrets = secrets.iter().map(|(name, value, placeholder)| {
+            let name = SecretName::parse(name).expect("a name");
+            match value {
+                Ok(value) => Secret::new(name, (*value).into(), (*placeholder).to_owned()).expect("a secret"),
+                Err(reason) => Secret::unavailable(name, (*placeholder).to_owned(), reason),
+            }
+        });
+        self.rules.replace_vault(Arc::new(Vault::new(secrets.collect())));
+    }
+
+    /// How a request ended, once the journal knows.
+    pub async fn ending(&self, request: u64) -> Value {
+        let ended = async {
+            loop {
+                if let Some(reply) = self.events("reply").into_iter().find(|reply| reply["request"] == request) {
+                    return reply;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the record of the reply", ended).await
+    }
+
     /// A CONNECT, and the head of its answer.
     pub async fn connect(&self, authority: &str) -> (TcpStream, String) {
         let mut stream = TcpStream::connect(self.address).await.expect("the gate listens");

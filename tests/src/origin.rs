@@ -1,6 +1,7 @@
 //! A TLS server on loopback that says what it was sent and remembers it.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +50,7 @@ impl Origin {
     /// served under `/files/`.
     ///
     /// Other targets: `/echo` says back the request's headers as JSON, `/encoded/KIND` the same in some encoding,
-    /// `/bytes/N` gives N bytes; all else is answered with 200 and `ok`.
+    /// `/coded/CODING` its authorization with a content coding, `/bytes/N` gives N bytes; all else is answered with 200 and `ok`.
     #[must_use]
     pub fn start(names: &[&str], ca: &Path, files: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
@@ -134,11 +135,11 @@ fn reply(path: &str, arrived: &Arrived, files: &Path) -> Reply {
             reply
         }
         ["", "hex"] => whole(authorization.bytes().map(|b| format!("{b:02x}")).collect::<String>()),
-        ["", "gzip"] => {
-            let mut reply = whole("not really gzip");
-            reply.headers_mut().insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
-            reply
-        }
+        ["", "coded", coding] => with(
+            header::CONTENT_ENCODING,
+            header::HeaderValue::try_from(*coding).expect("a token"),
+            if *coding == "gzip" { gzip(authorization) } else { authorization.to_owned().into() },
+        ),
         ["", "hostile", how] => hostile(how, arrived),
         ["", "bytes", count] => whole("x".repeat(count.parse().unwrap_or(0))),
         ["", "files", rest @ ..] => match std::fs::read(files.join(rest.join("/"))) {
@@ -179,6 +180,11 @@ fn hostile(how: &str, arrived: &Arrived) -> Reply {
         }
         _ => status(StatusCode::NOT_FOUND),
     }
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("a Vec takes everything")
 }
 
 fn with(name: header::HeaderName, value: header::HeaderValue, body: impl Into<Bytes>) -> Reply {

@@ -149,7 +149,7 @@ fn a_secret_that_cannot_be_read_is_5() {
     check(&["--secret", "UNSET"], AGENT, 5, &["secret UNSET", "neither in the environment nor in the store"]);
     check(&["--secret", "A=env:UNSET"], AGENT, 5, &["secret A", "not set"]);
     check(&["--secret", "A=file:/does/not/exist"], AGENT, 5, &["secret A", "/does/not/exist"]);
-    check(&["--secret", "A=cmd:exit 3"], AGENT, 5, &["secret A", "`exit 3` failed with exit status: 3"]);
+    check(&["--secret", "A=cmd:exit 3"], AGENT, 5, &["secret A", "its command failed with exit status: 3"]);
     check(&["--secret", "A=cmd:true"], AGENT, 5, &["secret A", "empty"]);
     check(&["--secret", "A=cmd:echo x"], AGENT, 5, &["secret A", "shorter than"]);
     check(&["--secret", "A=cmd:printf 'abcdef\\r\\nX-Evil: 1'"], AGENT, 5, &["secret A", "line break"]);

@@ -6,7 +6,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tollgate_inspect::websocket::Opcode;
 use tollgate_tests::loopback::{Body, Loopback, Plan, Scripted, Upstreams, server_name, soon};
+use tollgate_tests::websocket::{HANDSHAKE, Socket};
 
 const POLICY: &str = "
 version: 1
@@ -238,9 +240,6 @@ async fn a_tunnel_to_nowhere_is_refused_at_connect() {
     assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
 }
 
-const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 /// A query would be judged, and everything that the socket carries after it would not.
 #[tokio::test]
 async fn f14_an_endpoint_of_operations_opens_no_socket() {
@@ -274,24 +273,10 @@ async fn h3_a_connect_with_a_body_is_refused() {
 #[tokio::test]
 async fn e5_messages_are_judged() {
     let upstreams = Upstreams::new();
-    let upstream = upstreams.serve("chat.test", &["http/1.1"], |mut stream| async move {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.expect("a head"));
-        }
-        let head = String::from_utf8(head).expect("text");
-        let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("sec-websocket-key:")).expect("a key");
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-            accept(line.split(':').nth(1).expect("a value").trim())
-        );
-        stream.write_all(answer.as_bytes()).await.expect("sent");
-        // Says back what comes, unmasked.
-        let mut frame = [0; 8];
-        while stream.read_exact(&mut frame).await.is_ok() {
-            let payload = [frame[6] ^ frame[2], frame[7] ^ frame[3]];
-            stream.write_all(&[frame[0], 2, payload[0], payload[1]]).await.expect("sent");
-            stream.flush().await.expect("sent");
+    let upstream = upstreams.serve("chat.test", &["http/1.1"], |stream| async move {
+        let mut socket = Socket::accept(stream).await;
+        while let Some((opcode, payload)) = socket.next().await {
+            socket.send(opcode, &payload).await;
         }
     });
     let rules = "{allow: {method: GET, path: /ws}}, {allow: {method: WEBSOCKET_TEXT, path: /ws}}";
@@ -300,28 +285,19 @@ async fn e5_messages_are_judged() {
             "version: 1\nnetwork_policies: {{c: {{endpoints: [{{host: chat.test, port: 443, protocol: websocket, rules: [{rules}]}}]}}}}"
         )
     };
-    for (rules, expected) in [(rules, &b"\x81\x02hi"[..]), (&rules[..33], &b"\x88"[..])] {
+    for (rules, expected) in [(rules, Opcode::Text), (&rules[..33], Opcode::Close)] {
         let gate = Plan::new(&policy(rules)).pin("chat.test:443", upstream.address).start(&upstreams);
-        let mut stream = gate.tls("chat.test", &["http/1.1"]).await;
-        stream.write_all(format!("GET /ws HTTP/1.1\r\nHost: chat.test\r\n{HANDSHAKE}").as_bytes()).await.expect("sent");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(soon("the handshake", stream.read_u8()).await.expect("a head"));
-        }
-        let head = String::from_utf8(head).expect("text").to_ascii_lowercase();
-        assert!(head.starts_with("http/1.1 101") && head.contains("s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
-        stream.write_all(&[0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2]).await.expect("sent");
-        let mut said = vec![0; expected.len()];
-        soon("the answer", stream.read_exact(&mut said)).await.expect("an answer");
-        assert_eq!(said, expected);
+        let stream = gate.tls("chat.test", &["http/1.1"]).await;
+        let mut socket = Socket::open(stream, "chat.test", "/ws").await.expect("opened");
+        socket.send(Opcode::Text, b"hi").await;
+        let (opcode, payload) = socket.next().await.expect("an answer");
+        assert_eq!(opcode, expected);
+        let (decision, said) = match opcode {
+            Opcode::Close => ("denied", &1008_u16.to_be_bytes()[..]),
+            _ => ("allowed", &b"hi"[..]),
+        };
+        assert!(payload.starts_with(said), "{payload:?}");
         let judged = gate.events("request").into_iter().find(|event| event["method"] == "WEBSOCKET_TEXT");
-        assert_eq!(judged.expect("recorded")["decision"], if said[0] == 0x88 { "denied" } else { "allowed" });
+        assert_eq!(judged.expect("recorded")["decision"], decision);
     }
-}
-
-fn accept(key: &str) -> String {
-    const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    let hash =
-        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
-    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash)
 }

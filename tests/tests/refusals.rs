@@ -15,7 +15,7 @@ network_policies:
           - allow: { method: GET, path: '/v1/*' }
           - allow: { method: GET, path: /echo }
           - allow: { method: GET, path: /hex }
-          - allow: { method: GET, path: /gzip }
+          - allow: { method: GET, path: '/coded/*' }
           - allow: { method: GET, path: '/hostile/*' }
         deny_rules:
           - { method: GET, path: /v1/secret }
@@ -197,9 +197,22 @@ fn b11_an_unverified_upstream_gets_nothing() {
 fn a_reply_that_hides_behind_an_encoding_is_not_passed_on() {
     let bench = Bench::new(POLICY);
     let secret = format!("TOKEN=cmd:printf {REAL}");
-    let printed = bench.shell(&["--secret", &secret], "curl -sS https://api.test/gzip").succeeded();
+    let printed = bench.shell(&["--secret", &secret], "curl -sS https://api.test/coded/compress").succeeded();
     assert!(printed.contains("reply_not_readable"), "{printed}");
     assert_eq!(bench.origin.arrived()[0].header("accept-encoding"), Some("identity"));
+}
+
+#[test]
+fn k4_a_coded_reply_is_searched_and_goes_on_in_plain_form() {
+    let bench = Bench::new(POLICY);
+    let secret = format!("TOKEN=cmd:printf {REAL}");
+    let script = r#"curl -sS -i -H "Authorization: Bearer $TOKEN" https://api.test/coded/gzip; printf '
+%s' "$TOKEN""#;
+    let printed = bench.shell(&["--secret", &secret], script).succeeded();
+    let (reply, placeholder) = printed.rsplit_once('\n').expect("two parts");
+    assert!(reply.ends_with(&format!("\r\n\r\nBearer {placeholder}")) && !reply.contains(REAL), "{printed}");
+    assert!(!reply.to_lowercase().contains("content-encoding"), "{printed}");
+    assert_eq!(bench.events("reply")[0]["scrubbed"], 1);
 }
 
 #[test]

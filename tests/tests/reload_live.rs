@@ -9,7 +9,7 @@ use hyper::body::{Body as _, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tollgate_tests::loopback::{Body, Loopback, Plan, Scripted, Upstreams, soon};
+use tollgate_tests::loopback::{Body, Plan, Scripted, Upstreams, soon};
 
 /// The longest that anything may go on without permission.
 const BOUND: Duration = Duration::from_secs(1);
@@ -69,15 +69,6 @@ async fn some(body: &mut Incoming) {
     }
 }
 
-async fn outcome(gate: &Loopback, number: u64) -> String {
-    loop {
-        if let Some(reply) = gate.events("reply").iter().find(|reply| reply["request"] == number) {
-            return reply["outcome"].as_str().expect("text").to_owned();
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h8_streams_that_lost_their_permission_end_and_others_go_on() {
     let upstreams = Upstreams::new();
@@ -106,7 +97,7 @@ async fn h8_streams_that_lost_their_permission_end_and_others_go_on() {
         some(body).await;
     }
     for number in [3, 4] {
-        let said = soon("the record", outcome(&gate, number)).await;
+        let said = gate.ending(number).await["outcome"].as_str().expect("text").to_owned();
         assert!(said.starts_with("cut: "), "{said}");
     }
     let reply = http2.send_request(get("/lost/3")).await.expect("the connection lives");

@@ -107,8 +107,13 @@ pub enum Event<'a> {
         status: u16,
         /// Body bytes passed to the client.
         bytes: u64,
+        /// Body bytes passed to the upstream.
+        sent: u64,
         /// Secrets that were replaced in it.
         scrubbed: u64,
+        /// Credentials that were exchanged after the request's head had gone: in its body, in messages.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        exchanged: &'a [String],
         /// From judgement to the end of the body, in milliseconds.
         milliseconds: u64,
         /// `complete`, `aborted`, or why it failed.

@@ -3,6 +3,7 @@
 //! | module | reads |
 //! | --- | --- |
 //! | [`target`] | the request target of HTTP/1: origin, absolute, authority, asterisk |
+//! | [`framing`] | where HTTP/1 requests begin and end |
 //! | [`query`] | query strings |
 //! | [`sniff`] | the first bytes of a connection |
 //! | [`json`] | JSON without two meanings |
@@ -22,6 +23,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod framing;
 pub mod graphql;
 pub mod json;
 pub mod jsonrpc;

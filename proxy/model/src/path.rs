@@ -65,10 +65,10 @@ impl<'a> CanonicalPath<'a> {
         if raw.len() > MAX_PATH_BYTES {
             return Err(PathError::TooLong);
         }
-        if is_canonical(raw.as_bytes()) {
-            return Ok(Self(Cow::Borrowed(raw)));
+        match odd_segment(raw.as_bytes()) {
+            None => Ok(Self(Cow::Borrowed(raw))),
+            Some(start) => canonicalise(raw, start, slash).map(|path| Self(Cow::Owned(path))),
         }
-        canonicalise(raw, slash).map(|path| Self(Cow::Owned(path)))
     }
 
     /// The canonical text.
@@ -96,74 +96,85 @@ impl fmt::Debug for CanonicalPath<'_> {
     }
 }
 
-/// True where no step would change anything: only literal characters, no empty segment, no segment that begins with a dot.
-fn is_canonical(path: &[u8]) -> bool {
-    let mut previous = 0;
-    for &byte in path {
-        let literal = LITERAL[usize::from(byte)] || (byte == b'/' && previous != b'/');
-        if !literal || (byte == b'.' && previous == b'/') {
-            return false;
+/// Where the first segment begins that some step may change: one with other than literal characters, an empty one, one that
+/// begins with a dot.
+fn odd_segment(path: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    for (at, &byte) in path.iter().enumerate() {
+        match byte {
+            b'/' if at > 0 && start == at => return Some(start),
+            b'/' => start = at + 1,
+            b'.' if start == at => return Some(start),
+            byte if LITERAL[usize::from(byte)] => {}
+            _ => return Some(start),
         }
-        previous = byte;
     }
-    true
+    None
 }
 
 /// Stands for an encoded slash between decoding and encoding; a real NUL is refused before.
 const KEPT_SLASH: u8 = 0;
 
-fn canonicalise(raw: &str, slash: EncodedSlash) -> Result<String, PathError> {
+/// `start` is where a segment begins; those before it are canonical.
+fn canonicalise(raw: &str, start: usize, slash: EncodedSlash) -> Result<String, PathError> {
     let mut path = Vec::with_capacity(raw.len() + SPARE_BYTES);
-    let mut decoded = Vec::new();
+    let (done, rest) = raw.as_bytes().split_at(start);
+    path.extend_from_slice(&done[..start - 1]);
     let mut ends_open = true;
-    for segment in raw.as_bytes()[1..].split(|&b| b == b'/') {
-        let is_literal = segment.iter().all(|&b| LITERAL[usize::from(b)]);
-        let name = if is_literal { segment } else { decode(segment, slash, &mut decoded)? };
+    for segment in rest.split(|&b| b == b'/') {
+        let start = path.len();
+        path.push(b'/');
+        let is_literal = decode(segment, slash, &mut path)?;
+        let name = &path[start + 1..];
         ends_open = matches!(name, b"" | b"." | b"..");
         match name {
-            b"" | b"." => {}
-            b".." => path.truncate(path.iter().rposition(|&b| b == b'/').ok_or(PathError::Traversal)?),
-            name if is_literal => {
-                path.push(b'/');
-                path.extend_from_slice(name);
+            b"" | b"." => path.truncate(start),
+            b".." => {
+                let parent = path[..start].iter().rposition(|&b| b == b'/').ok_or(PathError::Traversal)?;
+                path.truncate(parent);
             }
+            _ if is_literal => {}
             name => {
                 refuse_hidden_dots(name)?;
-                encode(name, &mut path);
+                let name = path.split_off(start + 1);
+                encode(&name, &mut path);
             }
         }
     }
     if ends_open {
         path.push(b'/');
     }
-    Ok(String::from_utf8(path).expect("only ASCII was pushed"))
+    Ok(String::from_utf8(path).expect("only ASCII is left"))
 }
 
 /// Room for a few escapes that the raw path did not have.
 const SPARE_BYTES: usize = 16;
 
-/// Decodes one segment by way of `decoded` and cuts off its parameters. An escape cannot hold a separator that was missed: an encoded slash is kept apart,
-/// and a character of several bytes that begins in one segment cannot end in another.
-fn decode<'d>(segment: &[u8], slash: EncodedSlash, decoded: &'d mut Vec<u8>) -> Result<&'d [u8], PathError> {
-    decoded.clear();
-    decoded.reserve(segment.len());
-    let mut bytes = segment.iter();
-    let mut is_ascii = true;
+/// Appends one segment decoded and without its parameters; true where it needs no escapes. An escape cannot hold a separator
+/// that was missed: an encoded slash is kept apart, and a character of several bytes that begins in one segment cannot end
+/// in another.
+fn decode(segment: &[u8], slash: EncodedSlash, path: &mut Vec<u8>) -> Result<bool, PathError> {
+    let run = segment.iter().take_while(|&&b| LITERAL[usize::from(b)]).count();
+    path.extend_from_slice(&segment[..run]);
+    if run == segment.len() {
+        return Ok(true);
+    }
+    let start = path.len();
+    let mut bytes = segment[run..].iter();
     while let Some(&byte) = bytes.next() {
         match byte {
-            b'%' => {
-                let byte = escaped(&mut bytes, slash)?;
-                is_ascii &= byte.is_ascii();
-                decoded.push(byte);
-            }
+            b'%' => path.push(escaped(&mut bytes, slash)?),
             0..=b' ' | 0x7f.. | b'#' | b'?' => return Err(PathError::BadByte),
-            byte => decoded.push(byte),
+            byte => path.push(byte),
         }
     }
-    if !is_ascii && std::str::from_utf8(decoded).is_err() {
+    let decoded = &path[start..];
+    if !decoded.is_ascii() && std::str::from_utf8(decoded).is_err() {
         return Err(PathError::BadDecoded);
     }
-    Ok(decoded.split(|&b| b == b';').next().unwrap_or_default())
+    let name = decoded.iter().position(|&b| b == b';').unwrap_or(decoded.len());
+    path.truncate(start + name);
+    Ok(path[start..].iter().all(|&b| LITERAL[usize::from(b)]))
 }
 
 fn escaped<'a>(bytes: &mut impl Iterator<Item = &'a u8>, slash: EncodedSlash) -> Result<u8, PathError> {
@@ -195,7 +206,6 @@ fn refuse_hidden_dots(segment: &[u8]) -> Result<(), PathError> {
 }
 
 fn encode(segment: &[u8], path: &mut Vec<u8>) {
-    path.push(b'/');
     for &byte in segment {
         if LITERAL[usize::from(byte)] {
             path.push(byte);

@@ -48,7 +48,7 @@ pub use decide::{
     Reach, Reason, Unreadable,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
-pub use document::{Compatibility, CredentialBinding, Document, Filesystem, Process, Slot};
+pub use document::{Compatibility, CredentialBinding, Document, Filesystem, Process, Rewrites, Slot};
 pub use facts::AuditEndpoint;
 
 /// Reads, validates and compiles a policy.

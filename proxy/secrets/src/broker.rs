@@ -133,6 +133,24 @@ impl<'a> Destination<'a> {
         (self.is_bound() && !needles.is_empty()).then_some(needles)
     }
 
+    /// Whether a request that was lent a credential could be lent it now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn still_lends(&self, name: &str, ask: &Ask<'_>) -> Result<(), String> {
+        let secrets = self.broker.vault.secrets();
+        let index = secrets.iter().position(|secret| secret.name().as_str() == name);
+        let Some(index) = index else { return Err(format!("the credential {name} is no longer held")) };
+        secrets[index]
+            .value()
+            .map_err(|reason| format!("the credential {name} cannot be used any longer: {reason}"))?;
+        let mut bound = self.slots().flat_map(|slot| &slot.bound);
+        match bound.any(|bound| bound.secret == Some(index) && bound.applies(ask)) {
+            true => Ok(()),
+            false => Err(format!("the credential {name} is no longer bound to this destination")),
+        }
+    }
+
     pub(crate) fn broker(&self) -> &'a Broker {
         self.broker
     }

@@ -290,12 +290,16 @@ fn bodies_and_messages_by_declaration() {
         send(Scheme::Https, "bot.example.com:443", target, headers).expect("allowed")
     };
     let json = send("/", &[("content-type", "application/json"), ("content-length", "10")]);
-    assert_eq!((json.body, json.messages, json.headers.get("content-length")), (Some(Encoding::Json), false, None));
+    assert_eq!((json.body, json.headers.get("content-length")), (Some(Encoding::Json), None));
     let coded =
         send("/", &[("content-type", "application/json"), ("content-encoding", "gzip"), ("content-length", "10")]);
     assert_eq!((coded.body, coded.headers.contains_key("content-length")), (None, true));
     assert_eq!(send("/", &[("content-type", "text/plain")]).body, None);
     assert!(send("/socket", &[]).messages);
+    // No binding names a field of this host, and its endpoint opens none.
+    let headers = [("content-type", "application/json")];
+    let closed = self::send(Scheme::Https, "api.example.com:443", "/", &headers).expect("allowed");
+    assert_eq!((closed.body, closed.messages), (None, false));
 }
 
 #[test]

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use tollgate_model::{Ask, CanonicalPath, Method};
-use tollgate_policy::{ConnectPermit, Decision, Denial, Payload};
+use tollgate_policy::{ConnectPermit, Decision, Denial, Payload, Permit, Reach};
 
 use super::Place;
 use crate::Generation;
+use crate::live::check_reach;
 use crate::origin::{self, Origin};
 use crate::refusal::Asked;
 
@@ -28,6 +29,20 @@ pub(crate) struct Asking {
     pub(crate) place: Place,
     pub(crate) target: Target,
     read: Option<Read>,
+    granted: Option<Granted>,
+}
+
+/// What was granted beyond passing, to be held against other rules.
+#[derive(Debug)]
+pub(super) struct Granted {
+    /// Which addresses it may go to.
+    pub(super) reach: Reach,
+    /// Whether the reply is searched for secrets.
+    pub(super) is_searched: bool,
+    /// For a WebSocket, whether its messages are judged.
+    pub(super) judges_messages: Option<bool>,
+    /// The credentials that were put in.
+    pub(super) exchanged: Arc<[String]>,
 }
 
 /// A body that was read to be judged, and the headers that say how to read it.
@@ -45,7 +60,7 @@ fn text(value: Option<&HeaderValue>) -> Option<&str> {
 
 impl Asking {
     pub(crate) fn new(origin: Arc<Origin>, place: Place, target: Target) -> Self {
-        Self { origin, place, target, read: None }
+        Self { origin, place, target, read: None, granted: None }
     }
 
     /// Adds what was read of the body.
@@ -57,6 +72,11 @@ impl Asking {
             content_encoding: header(header::CONTENT_ENCODING),
             accept: header(header::ACCEPT),
         });
+    }
+
+    /// Adds what was granted.
+    pub(super) fn grant(&mut self, granted: Granted) {
+        self.granted = Some(granted);
     }
 
     pub(crate) fn ask(&self) -> Ask<'_> {
@@ -97,14 +117,32 @@ impl Asking {
     /// # Errors
     /// Why not.
     pub(crate) fn still_allowed(&self, rules: &Generation) -> Result<(), String> {
-        self.connect(rules).map_err(|denial| denial.to_string())?;
+        let route = self.connect(rules).map_err(|denial| denial.to_string())?;
         match self.decide(rules) {
-            Decision::Allow(_) => Ok(()),
+            Decision::Allow(permit) => self.still_granted(rules, &route, &permit),
             Decision::Deny(denial) => Err(denial.to_string()),
             Decision::NeedsBody(_) => {
                 Err("the policy now judges bodies here, and this one has passed unread".to_owned())
             }
         }
+    }
+
+    fn still_granted(&self, rules: &Generation, route: &ConnectPermit, permit: &Permit) -> Result<(), String> {
+        let Some(granted) = &self.granted else { return Ok(()) };
+        check_reach(&granted.reach, route.reach())?;
+        let lost = |why: &str| Err(why.to_owned());
+        match (granted.judges_messages, permit.requires_upgrade()) {
+            (None, true) => return lost("the policy now opens this endpoint for WebSocket alone"),
+            (Some(false), true) => {
+                return lost("the policy now judges messages here, and this socket passes them unread");
+            }
+            _ => {}
+        }
+        let destination = rules.broker.destination(&self.place.authority);
+        if destination.needles().is_some() && !granted.is_searched {
+            return lost("a credential is now bound here, and this reply is not searched for it");
+        }
+        granted.exchanged.iter().try_for_each(|name| destination.still_lends(name, &self.ask()))
     }
 
     /// What a refusal says about it.

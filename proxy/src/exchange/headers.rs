@@ -4,6 +4,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Version};
 use tollgate_model::Authority;
+use tollgate_secrets::{Coding, DecodeError};
 
 use super::Place;
 
@@ -115,25 +116,60 @@ pub(crate) fn clean_reply(headers: &mut HeaderMap) {
     headers.remove(header::ALT_SVC);
 }
 
-/// A reply that is to be searched must be whole and plain: no content coding, no transfer coding but `chunked`, no part of
-/// a larger thing, since a secret that is cut in two is found in neither half.
+/// The end of a reply must be where every reader finds it (RFC 9112, section 6.3), and it must not change the protocol.
+///
+/// # Errors
+/// One sentence in our own words.
+pub(super) fn check_framing(status: StatusCode, headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("it switches protocols unasked");
+    }
+    if lengths.next().is_some() || length.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
+        return Err("the reply has more than one Content-Length");
+    }
+    if codings.next().is_some() || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err("the reply has another transfer coding than `chunked`");
+    }
+    if length.is_some() && coding.is_some() {
+        return Err("the reply has both a Content-Length and a Transfer-Encoding");
+    }
+    Ok(())
+}
+
+/// A reply that is to be searched must be whole: at most one content coding that can be taken off, no transfer coding but
+/// `chunked`, no part of a larger thing, since a secret that is cut in two is found in neither half.
 ///
 /// # Errors
 /// One sentence in our own words: what the upstream wrote may be the secret.
-pub(super) fn check_readable(status: StatusCode, headers: &HeaderMap) -> Result<(), &'static str> {
-    let only = |name: HeaderName, plain: &[u8]| {
-        headers.get_all(name).iter().all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(plain))
-    };
-    if !only(header::CONTENT_ENCODING, b"identity") {
-        return Err("the reply has a content coding and cannot be searched for secrets");
-    }
-    if !only(header::TRANSFER_ENCODING, b"chunked") {
-        return Err("the reply has a transfer coding and cannot be searched for secrets");
+pub(super) fn check_readable(status: StatusCode, headers: &HeaderMap) -> Result<Option<Coding>, String> {
+    let mut transfer = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if !transfer.all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        return Err("the reply has a transfer coding and cannot be searched for secrets".to_owned());
     }
     if status == StatusCode::PARTIAL_CONTENT || headers.contains_key(header::CONTENT_RANGE) {
-        return Err("the reply is a part of a larger one and cannot be searched for secrets");
+        return Err("the reply is a part of a larger one and cannot be searched for secrets".to_owned());
     }
-    Ok(())
+    let unread = |error: DecodeError| format!("{error}, and so it cannot be searched for secrets");
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let coding = codings.next().map_or(Ok(None), |value| Coding::parse(value.as_bytes())).map_err(unread)?;
+    match codings.next() {
+        Some(_) => Err(unread(DecodeError::Unknown)),
+        None => Ok(coding),
+    }
+}
+
+/// Takes away what was said of the coded form of a reply that goes on in plain form (RFC 9110, section 7.7).
+pub(super) fn mark_decoded(headers: &mut HeaderMap) {
+    for name in [header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES] {
+        headers.remove(name);
+    }
+    for name in ["content-md5", "digest", "content-digest"] {
+        headers.remove(name);
+    }
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

@@ -2,6 +2,7 @@
 
 mod asking;
 pub(crate) mod headers;
+pub(crate) mod lending;
 pub(crate) mod reply;
 
 use std::sync::Arc;
@@ -10,21 +11,24 @@ use std::time::Instant;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Authority, CanonicalPath, ConnectAsk, Method, Scheme};
 use tollgate_policy::document::Protocol;
 use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
-use tollgate_secrets::{InjectError, Needles, Outbound, inject};
+use tollgate_secrets::{Outbound, inject};
 
+use asking::Granted;
 pub(crate) use asking::{Asking, Target};
+use lending::lend;
 
 use crate::body::ReplyBody;
-use crate::live::{Hold, Subject};
+use crate::course::Course;
+use crate::live::Subject;
 use crate::origin::Origin;
 use crate::refusal::{Code, Dialect, Refusal};
-use crate::upload::{self, Upload, UploadError};
+use crate::search::Search;
+use crate::upload::{self, Payload, Upload, UploadError};
 use crate::upstream::{Key, is_grpc};
 use crate::websocket::{self, Upgrade};
 use crate::{Gate, Generation};
@@ -43,7 +47,9 @@ pub(crate) async fn exchange(
     place: Place,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
-    let dialect = if is_grpc(request.headers()) { Dialect::Grpc } else { Dialect::Http };
+    // Its status travels in trailers, which only HTTP/2 is sure to pass on.
+    let is_grpc = request.version() == http::Version::HTTP_2 && is_grpc(request.headers());
+    let dialect = if is_grpc { Dialect::Grpc } else { Dialect::Http };
     let stage = Stage { number: gate.next_request(), rules: gate.rules.current(), gate, dialect };
     let answered = match stage.admit(origin, place, request).await {
         Ok(admitted) => stage.forward(admitted).await,
@@ -68,9 +74,8 @@ struct Admitted {
     upgrade: Option<Upgrade>,
     body: Upload,
     key: Key,
-    needles: Option<Arc<Needles>>,
-    hold: Hold,
-    begun: Instant,
+    search: Option<Search>,
+    course: Arc<Course>,
 }
 
 impl Stage {
@@ -83,16 +88,22 @@ impl Stage {
             .or_else(|refusal| self.refuse_unread(&origin, &place, refusal))?;
         let mut asking = Asking::new(origin, place, target);
         let judged = self.judge(&mut asking, &parts, body, upgrade.is_some()).await;
-        let (permit, route, body) = judged.or_else(|refusal| self.refuse(&asking, refusal))?;
+        let (permit, route, payload) = judged.or_else(|refusal| self.refuse(&asking, refusal))?;
         let parts = self.rebuild(parts, &asking).or_else(|refusal| self.refuse(&asking, refusal))?;
         let outbound = self.inject(&permit, &asking, parts).or_else(|refusal| self.refuse(&asking, refusal))?;
-        self.record(&asking, allowed(&permit), outbound.exchanged(), outbound.inert())?;
-        let key = self.key(&asking, route, &outbound);
+        let lent = lend(&asking, &outbound, payload).await.or_else(|refusal| self.refuse(&asking, refusal))?;
+        let exchanged: Arc<[String]> = outbound.exchanged().iter().cloned().chain(lent.exchanged).collect();
+        self.record(&asking, allowed(&permit), &exchanged, outbound.inert())?;
+        let search = outbound.scrub().map(|needles| Search::new(&self.gate.rules, &self.rules, needles));
+        let key = self.key(&asking, &route, &exchanged);
+        let judges_messages = upgrade.as_ref().map(|_| permit.requires_upgrade());
+        asking.grant(Granted { reach: route.into_reach(), is_searched: search.is_some(), judges_messages, exchanged });
         let asking = Arc::new(asking);
         let subject = Subject::Request(Arc::clone(&asking));
         let hold = self.gate.live.hold(subject, &self.rules, &self.gate.rules);
-        let needles = outbound.scrub().cloned();
-        Ok(Admitted { asking, permit, outbound, upgrade, body, key, needles, hold, begun })
+        let course = Course::new(hold, &self.gate.journal, self.number, begun);
+        let body = Upload::new(lent.payload, lent.rewriter, &course);
+        Ok(Admitted { asking, permit, outbound, upgrade, body, key, search, course })
     }
 
     fn read_target(
@@ -125,16 +136,16 @@ impl Stage {
         parts: &Parts,
         body: Incoming,
         upgrades: bool,
-    ) -> Result<(Permit, ConnectPermit, Upload), Refusal> {
+    ) -> Result<(Permit, ConnectPermit, Payload), Refusal> {
         let route = asking.connect(&self.rules).map_err(|denial| denied(asking, &denial))?;
         let (decision, body) = match asking.decide(&self.rules) {
             Decision::NeedsBody(need) => {
                 one_reading(asking, parts)?;
                 let whole = upload::read(body, need.limit()).await.map_err(|error| unreadable(asking, &error))?;
                 asking.read(parts, whole.clone());
-                (asking.decide(&self.rules), Upload::Read(Full::new(whole)))
+                (asking.decide(&self.rules), Payload::Read(whole))
             }
-            decision => (decision, Upload::Passed(body)),
+            decision => (decision, Payload::Streamed(body)),
         };
         let unsupported = |detail| Err(Refusal::request(Code::UnsupportedL7Protocol, detail, asking.asked()));
         match decision {
@@ -155,17 +166,7 @@ impl Stage {
 
     fn inject(&self, permit: &Permit, asking: &Asking, parts: Parts) -> Result<Outbound, Refusal> {
         let destination = self.rules.broker.destination(&asking.place.authority);
-        inject(permit, &asking.ask(), &destination, parts).map_err(|error| {
-            let code = match error {
-                InjectError::Unbound { .. } => Code::CredentialEndpointMismatch,
-                InjectError::Misplaced { .. } | InjectError::Foreign { .. } => Code::InvalidCredentialPlaceholder,
-                InjectError::Cleartext { .. } => Code::CredentialCleartext,
-                InjectError::Unknown { .. } | InjectError::Unfit { .. } | InjectError::Unavailable { .. } => {
-                    Code::CredentialUnavailable
-                }
-            };
-            Refusal::request(code, error.to_string(), asking.asked())
-        })
+        inject(permit, &asking.ask(), &destination, parts).map_err(|error| lending::refuse(asking, &error))
     }
 
     /// The head that goes up: the canonical target and nothing that belongs to this hop.
@@ -182,12 +183,12 @@ impl Stage {
         Ok(parts)
     }
 
-    fn key(&self, asking: &Asking, route: ConnectPermit, outbound: &Outbound) -> Key {
+    fn key(&self, asking: &Asking, route: &ConnectPermit, exchanged: &Arc<[String]>) -> Key {
         Key {
             scheme: asking.place.scheme,
             authority: asking.place.authority.clone(),
-            reach: route.into_reach(),
-            exchanged: outbound.exchanged().into(),
+            reach: route.reach().clone(),
+            exchanged: Arc::clone(exchanged),
             vault: self.rules.vault_number,
         }
     }

@@ -88,6 +88,10 @@ pub enum Code {
     InvalidRequestTarget,
     /// The request is not one that a proxy takes.
     InvalidRequest,
+    /// The head of the request has more bytes or more headers than are taken.
+    RequestHeadTooLarge,
+    /// The request is of another version of HTTP than is spoken on its connection.
+    UnsupportedHttpVersion,
     /// A placeholder where its credential is not bound.
     CredentialEndpointMismatch,
     /// A placeholder that is not alone in its slot.
@@ -136,6 +140,8 @@ impl Code {
             Self::RequestAuthorityMismatch => "request_authority_mismatch",
             Self::InvalidRequestTarget => "invalid_request_target",
             Self::InvalidRequest => "invalid_request",
+            Self::RequestHeadTooLarge => "request_head_too_large",
+            Self::UnsupportedHttpVersion => "unsupported_http_version",
             Self::CredentialEndpointMismatch => "credential_endpoint_mismatch",
             Self::InvalidCredentialPlaceholder => "invalid_credential_placeholder",
             Self::CredentialCleartext => "credential_cleartext",
@@ -171,6 +177,8 @@ impl Code {
             Self::InvalidRequestTarget | Self::InvalidRequest | Self::InvalidWebsocketHandshake => {
                 StatusCode::BAD_REQUEST
             }
+            Self::RequestHeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UnsupportedHttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestAuthorityMismatch => StatusCode::MISDIRECTED_REQUEST,
             Self::UpstreamUnreachable | Self::UpstreamTlsFailed | Self::UpstreamBroken | Self::ReplyNotReadable => {

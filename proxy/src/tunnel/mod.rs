@@ -2,27 +2,58 @@
 
 mod opaque;
 pub(crate) mod opening;
+mod passing;
 mod serve;
 mod tls;
+mod usage;
 
 use std::sync::Arc;
 
+use hyper::upgrade::{Parts, Upgraded};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutStream;
 use tollgate_audit::Verdict;
 use tollgate_inspect::sniff::Opening;
 use tollgate_model::{Authority, Scheme};
 use tollgate_policy::{ConnectPermit, Inspection};
 
+pub(crate) use passing::{Counts, pass};
 pub(crate) use serve::http1;
 
 use crate::exchange::Place;
 use crate::exchange::reply::dial_code;
+use crate::framing::Framed;
+use crate::limits::seconds;
 use crate::live::{Hold, Subject};
 use crate::origin::{Origin, record_connection};
 use crate::refusal::{Code, Refusal};
 use crate::upstream::Noted;
 use crate::{Gate, Generation};
+use opening::Prefixed;
 use serve::Protocol;
+
+/// The client's side of a tunnel.
+pub(crate) enum Client {
+    /// A socket.
+    Socket(Prefixed<TcpStream>),
+    /// Something on top of one.
+    Other(TokioIo<Upgraded>),
+}
+
+impl From<Upgraded> for Client {
+    fn from(upgraded: Upgraded) -> Self {
+        match upgraded.downcast::<TokioIo<Framed<TcpStream>>>() {
+            Ok(Parts { io, read_buf, .. }) => {
+                let (held, socket) = io.into_inner().into_parts();
+                let read = if held.is_empty() { read_buf } else { [read_buf, held].concat().into() };
+                Self::Socket(Prefixed::new(read, socket))
+            }
+            Err(other) => Self::Other(TokioIo::new(other)),
+        }
+    }
+}
 
 /// A connection that was judged, before it is served.
 pub(crate) struct Tunnel {
@@ -46,7 +77,8 @@ impl Tunnel {
         permit: &ConnectPermit,
         rules: &Generation,
     ) -> Result<Self, Refusal> {
-        let subject = Subject::Connection { origin: Arc::clone(&origin), authority: authority.clone() };
+        let unread = (permit.inspection() == Inspection::Opaque).then(|| permit.reach().clone());
+        let subject = Subject::Connection { origin: Arc::clone(&origin), authority: authority.clone(), unread };
         let hold = gate.live.hold(subject, rules, &gate.rules);
         let upstream = match permit.inspection() {
             Inspection::Http => None,
@@ -63,14 +95,26 @@ impl Tunnel {
     }
 
     /// Serves it to its end.
-    pub(crate) async fn run<S>(self, io: S)
+    pub(crate) async fn run(mut self, client: Client) {
+        if let Some(upstream) = self.upstream.take() {
+            let Self { gate, origin, authority, hold, .. } = self;
+            return opaque::run(&gate, &origin, &authority, &hold, client, upstream).await;
+        }
+        match client {
+            Client::Socket(io) => self.read(io).await,
+            Client::Other(io) => self.read(io).await,
+        }
+    }
+
+    /// Serves what is read.
+    async fn read<S>(self, io: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { gate, origin, authority, hold, upstream } = self;
-        if let Some(upstream) = upstream {
-            return opaque::run(&gate, &origin, &authority, &hold, io, upstream).await;
-        }
+        let Self { gate, origin, authority, hold, .. } = self;
+        let mut io = TimeoutStream::new(io);
+        io.set_write_timeout(Some(seconds(gate.limits.stall_seconds)));
+        let io = Box::pin(io);
         let opened = tokio::select! {
             biased;
             _ = hold.lost() => return,

@@ -1,57 +1,94 @@
 //! Connections whose bytes nobody reads (`tls: skip`, `protocol: tcp`). Either side may speak first. A client that speaks
 //! TLS must still name the server that was judged.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::server::Acceptor;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tollgate_audit::{Event, Verdict};
 use tollgate_inspect::sniff::{Opening, may_be_tls, sniff};
 use tollgate_model::{Authority, Host};
 
 use super::opening::{Beginning, Prefixed};
+use super::passing::{Counts, pass, pass_sockets};
 use super::tls::check_server_name;
-use super::{record, refuse};
+use super::{Client, record, refuse};
 use crate::Gate;
+use crate::limits::seconds;
 use crate::live::Hold;
 use crate::origin::Origin;
 use crate::refusal::{Code, alert};
 use crate::upstream::Noted;
 
 /// Passes bytes on until both sides are done, or the connection loses its permission.
-pub(super) async fn run<S>(gate: &Gate, origin: &Origin, authority: &Authority, hold: &Hold, io: S, mut upstream: Noted)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(super) async fn run(
+    gate: &Gate,
+    origin: &Origin,
+    authority: &Authority,
+    hold: &Hold,
+    client: Client,
+    upstream: Noted,
+) {
     let begun = Instant::now();
-    let passing = async {
-        let mut client = match begin(io, &upstream, &authority.host).await {
-            Ok(client) => client,
-            Err((why, client)) => {
-                refuse(gate, origin, authority, why);
-                alert(client).await;
-                return (0, 0, why.to_owned());
-            }
-        };
-        match copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await {
-            Ok((up, down)) => (up, down, "complete".to_owned()),
-            Err(error) => (0, 0, format!("broken off: {error}")),
+    let counts = Counts::default();
+    let stall = seconds(gate.limits.stall_seconds);
+    let passed = async {
+        match client {
+            Client::Socket(io) => match begin(io, &upstream, &authority.host).await {
+                Ok(io) => pass_from_socket(io, upstream, &counts, stall).await.map_err(broken_off),
+                Err((why, io)) => Err(turn_away(gate, origin, authority, why, io).await),
+            },
+            Client::Other(io) => match begin(io, &upstream, &authority.host).await {
+                Ok(io) => pass(io, upstream, &counts, stall).await.map_err(broken_off),
+                Err((why, io)) => Err(turn_away(gate, origin, authority, why, io).await),
+            },
         }
     };
-    let (up, down, outcome) = tokio::select! {
+    let outcome = tokio::select! {
         biased;
         reason = hold.lost() => {
             let error = Code::PolicyDenied.name();
             record(gate, origin, authority, Verdict { decision: "denied", policy: "", rule: "", error, reason });
-            (0, 0, format!("cut: {reason}"))
+            format!("cut: {reason}")
         }
-        passed = passing => passed,
+        passed = passed => passed.err().unwrap_or_else(|| "complete".to_owned()),
     };
+    let (up, down) = counts.both();
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let event = Event::Tunnel { connection: origin.connection, up, down, milliseconds, outcome: &outcome };
     if let Err(error) = gate.journal.record(&event) {
         tracing::warn!(%error, connection = origin.connection, "the end of a tunnel could not be recorded");
     }
+}
+
+/// What has been read of the client goes first; the rest need not come up here.
+async fn pass_from_socket(
+    io: Prefixed<Prefixed<TcpStream>>,
+    mut upstream: Noted,
+    counts: &Counts,
+    stall: Duration,
+) -> std::io::Result<()> {
+    let (read, io) = io.into_parts();
+    let (unread, socket) = io.into_parts();
+    for bytes in [read, unread] {
+        upstream.write_all(&bytes).await?;
+        counts.add_up(bytes.len());
+    }
+    pass_sockets(&socket, upstream.socket(), counts, stall).await
+}
+
+fn broken_off(error: std::io::Error) -> String {
+    format!("broken off: {error}")
+}
+
+async fn turn_away<S>(gate: &Gate, origin: &Origin, authority: &Authority, why: &str, client: S) -> String
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    refuse(gate, origin, authority, why);
+    alert(client).await;
+    why.to_owned()
 }
 
 /// Looks at what the client begins with, unless the server speaks first: then it is no TLS (RFC 8446, section 2).
@@ -106,6 +143,3 @@ const HANDSHAKE: u8 = 0x16;
 
 /// A hello with post-quantum key shares and every extension in use has two kilobytes.
 const MAX_HELLO: usize = 32 * 1024;
-
-/// Bytes on their way, in each direction.
-const BUFFER: usize = 64 * 1024;

@@ -64,6 +64,17 @@ pub(crate) struct Prefixed<S> {
     io: S,
 }
 
+impl<S> Prefixed<S> {
+    pub(crate) fn new(prefix: Bytes, io: S) -> Self {
+        Self { prefix, io }
+    }
+
+    /// What was put back and has not been read again, and the stream behind it.
+    pub(super) fn into_parts(self) -> (Bytes, S) {
+        (self.prefix, self.io)
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         if self.prefix.is_empty() {

@@ -11,9 +11,12 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tollgate_model::Scheme;
 
 use super::refuse;
+use super::usage::Usage;
 use crate::exchange::{Place, exchange};
+use crate::framing::{self, Framed};
 use crate::limits::seconds;
 use crate::live::Hold;
 use crate::origin::Origin;
@@ -32,19 +35,39 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (served_by, whose, to) = (Arc::clone(&gate), Arc::clone(&origin), place.authority.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (gate, origin, place) = (Arc::clone(&gate), Arc::clone(&origin), place.clone());
-        async move { Ok::<_, Infallible>(exchange(gate, origin, place, request).await) }
-    });
-    let io = TokioIo::new(io);
+    let usage = Arc::new(Usage::new());
+    let used = Arc::clone(&usage);
+    let is_private = place.scheme == Scheme::Https;
+    let service =
+        move |request: Request<Incoming>| exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request);
     let ended = match protocol {
         Protocol::Http1 => {
-            let connection = http1(&served_by.limits).serve_connection(io, service).with_upgrades();
-            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold).await
+            let (io, heads) = Framed::new(io, &served_by.limits);
+            let (by, whose, to) = (Arc::clone(&served_by), Arc::clone(&whose), to.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (heads, method) = (Arc::clone(&heads), request.method().clone());
+                let (by, whose, to) = (Arc::clone(&by), Arc::clone(&whose), to.clone());
+                let served = service(request);
+                let refuse = |wrong| async move {
+                    let refusal = framing::refusal(wrong, whose.asked(&to));
+                    super::record(&by, &whose, &to, refusal.verdict());
+                    refusal
+                };
+                async move { Ok::<_, Infallible>(heads.answer(&method, served, refuse).await) }
+            });
+            // In TLS nobody half-closes: a client that says so has gone, and what it waited for may end.
+            let mut http1 = http1(&served_by.limits);
+            let connection = http1.half_close(!is_private).serve_connection(TokioIo::new(io), service).with_upgrades();
+            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, std::future::pending()).await
         }
         Protocol::Http2 => {
-            let connection = http2(&served_by.limits).serve_connection(io, service);
-            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold).await
+            let service = service_fn(move |request| {
+                let (served, turn) = (service(request), used.begin());
+                async move { Ok::<_, Infallible>(served.await.map(|body| turn.during(body))) }
+            });
+            let connection = http2(&served_by.limits).serve_connection(TokioIo::new(io), service);
+            let idle = usage.idle_for(seconds(served_by.limits.header_seconds));
+            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, idle).await
         }
     };
     match ended {
@@ -57,13 +80,14 @@ where
     }
 }
 
-/// Runs a connection until it ends. When the process drains it finishes what it has begun; when it loses its permission
-/// it gets a moment to say so.
+/// Runs a connection until it ends. When the process drains or nobody uses it, it finishes what it has begun; when it loses
+/// its permission it gets a moment to say so.
 async fn to_its_end<C: Future>(
     connection: C,
     finish: impl FnOnce(Pin<&mut C>),
     gate: &Gate,
     hold: &Hold,
+    idle: impl Future<Output = ()>,
 ) -> Option<C::Output> {
     let mut connection = std::pin::pin!(connection);
     let drains = tokio::select! {
@@ -71,6 +95,7 @@ async fn to_its_end<C: Future>(
         ended = connection.as_mut() => return Some(ended),
         _ = hold.lost() => false,
         () = gate.capacity.draining() => true,
+        () = idle => true,
     };
     finish(connection.as_mut());
     if drains {
@@ -107,6 +132,8 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .enable_connect_protocol();
     builder
 }
@@ -114,6 +141,10 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
 /// What a client may send ahead of what the upstream takes: on one stream, and on all of a connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// A client that has gone silently is noticed while it is owed a reply.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What waits to be sent on one stream.
 const SEND_BUFFER: usize = 128 * 1024;

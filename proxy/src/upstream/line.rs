@@ -8,10 +8,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::dial::Stream;
-use super::pool::{Key, SendError, broken};
+use super::pool::{Key, SendError, broken, in_words};
 use super::shelf::Shelf;
 use super::{Dialer, Offer, Spoken};
 use crate::upload::Upload;
@@ -54,13 +54,28 @@ pub(super) enum Turn {
 
 /// Counts the requests that are on an HTTP/2 connection; each holds one.
 #[derive(Debug)]
-pub(super) struct Streams(Arc<AtomicUsize>);
+pub(super) struct Streams {
+    open: Arc<AtomicUsize>,
+    freed: Arc<Notify>,
+}
 
 /// A request that did not get its reply; whole where nothing of it was sent.
 pub(super) struct Unsent {
-    pub(super) error: hyper::Error,
+    pub(super) fault: Fault,
     pub(super) request: Option<Box<Request<Upload>>>,
 }
+
+/// What went wrong with it.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// As the HTTP library says.
+    Library(hyper::Error),
+    /// One interim reply after the other (RFC 9110, section 15.2).
+    Interim,
+}
+
+/// Interim replies before the reply: real servers send one or two.
+const MAX_INTERIM: usize = 16;
 
 /// More than any real server sends.
 const MAX_REPLY_HEADERS: usize = 256;
@@ -91,6 +106,7 @@ pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Lin
         Spoken::Http1 => {
             let (sender, connection) = http1::Builder::new()
                 .max_headers(MAX_REPLY_HEADERS)
+                .max_header_size(MAX_REPLY_HEADER_BYTES)
                 .max_buf_size(MAX_REPLY_HEADER_BYTES)
                 .handshake(stream)
                 .await
@@ -164,15 +180,48 @@ impl Line {
     }
 
     /// Sends one request.
-    pub(super) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, Unsent> {
+    pub(super) async fn send(&mut self, mut request: Request<Upload>) -> Result<Response<Incoming>, Unsent> {
         let sent = match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http1(sender) => {
+                let flooded = watch_interim(&mut request);
+                tokio::select! {
+                    biased;
+                    () = flooded.notified() => return Err(Unsent { fault: Fault::Interim, request: None }),
+                    sent = sender.try_send_request(request) => sent,
+                }
+            }
             Self::Http2(sender, _) => sender.try_send_request(request).await,
         };
         sent.map_err(|mut error: TrySendError<_>| {
             let request = error.take_message().map(Box::new);
-            Unsent { error: error.into_error(), request }
+            Unsent { fault: Fault::Library(error.into_error()), request }
         })
+    }
+}
+
+/// Counts interim replies, which the HTTP library drops, and notifies when there are too many.
+fn watch_interim(request: &mut Request<Upload>) -> Arc<Notify> {
+    let flooded = Arc::new(Notify::new());
+    let (count, notified) = (AtomicUsize::new(0), Arc::clone(&flooded));
+    hyper::ext::on_informational(request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM {
+            notified.notify_one();
+        }
+    });
+    flooded
+}
+
+impl Fault {
+    /// What the client is told.
+    pub(super) fn into_error(self, key: &Key) -> SendError {
+        match self {
+            Self::Library(error) if error.is_user() => SendError::Upload(in_words(&error)),
+            Self::Library(error) => broken(key, &error),
+            Self::Interim => SendError::Broken {
+                authority: key.authority.clone(),
+                reason: format!("more than {MAX_INTERIM} interim replies came before a reply"),
+            },
+        }
     }
 }
 
@@ -211,30 +260,32 @@ impl Loan {
 const LATE_UPLOAD: Duration = Duration::from_millis(100);
 
 impl Streams {
-    pub(super) fn none() -> Self {
-        Self(Arc::default())
+    /// None; `freed` is told whenever one ends.
+    pub(super) fn none(freed: &Arc<Notify>) -> Self {
+        Self { open: Arc::default(), freed: Arc::clone(freed) }
     }
 
     /// The same count, for whoever only looks at it.
     pub(super) fn same(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { open: Arc::clone(&self.open), freed: Arc::clone(&self.freed) }
     }
 
     /// The same count, one higher until the [`Turn`] that it goes into is dropped.
     pub(super) fn one_more(&self) -> Self {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(&self.0))
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.same()
     }
 
     pub(super) fn open(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.open.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Self::Stream(streams) = self {
-            streams.0.fetch_sub(1, Ordering::Relaxed);
+            streams.open.fetch_sub(1, Ordering::Relaxed);
+            streams.freed.notify_one();
         }
     }
 }

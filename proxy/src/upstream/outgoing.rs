@@ -39,6 +39,10 @@ impl Outgoing {
 }
 
 impl Noted {
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Waits until the peer has said something, or has gone.
     pub(crate) async fn readable(&self) -> std::io::Result<()> {
         self.stream.readable().await

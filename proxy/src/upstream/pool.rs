@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response, Uri, Version, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tollgate_model::{Authority, Scheme};
 use tollgate_policy::Reach;
 use tollgate_secrets::Outbound;
@@ -36,7 +36,7 @@ pub(crate) struct Key {
     pub(crate) authority: Authority,
     pub(crate) reach: Reach,
     /// Names of the credentials that are put in.
-    pub(crate) exchanged: Box<[String]>,
+    pub(crate) exchanged: Arc<[String]>,
     /// Which vault they are from: one that is replaced leaves no connection behind that its values opened.
     pub(crate) vault: u64,
 }
@@ -53,6 +53,9 @@ pub(crate) enum SendError {
     /// gRPC needs HTTP/2 to the end (its status travels in trailers), and the upstream does not speak it.
     #[error("the upstream {0} speaks no HTTP/2, which gRPC needs")]
     NoHttp2(Authority),
+    /// The client broke off in its body, or the body is wrong.
+    #[error("the request's body could not be sent on: {0}")]
+    Upload(String),
     /// The connection broke before a reply, or the reply is not HTTP.
     #[error("the upstream {authority} broke off: {reason}")]
     Broken {
@@ -96,7 +99,7 @@ impl Pool {
                 Ok(reply) => return Ok((reply, loan)),
                 // Closed while idle: nothing was sent, so another connection may try.
                 Err(Unsent { request: Some(unsent), .. }) if loan.is_reused() => request = *unsent,
-                Err(Unsent { error, .. }) => return Err(broken(key, &error)),
+                Err(Unsent { fault, .. }) => return Err(fault.into_error(key)),
             }
         }
         Err(SendError::Broken { authority: key.authority.clone(), reason: "it closes every connection".to_owned() })
@@ -157,10 +160,15 @@ fn prepare(request: &mut Request<Upload>, key: &Key, http2: bool) -> Result<(), 
         request.headers_mut().remove(header::TE);
         let host = HeaderValue::try_from(host_text(key)).expect("a canonical authority is visible ASCII");
         request.headers_mut().insert(header::HOST, host);
+        // For some methods the HTTP library would otherwise take a body of unknown length for none.
+        if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+            request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         return Ok(());
     }
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().remove(header::HOST);
+    request.headers_mut().remove(header::TRANSFER_ENCODING);
     *request.uri_mut() = absolute(key, request.uri());
     Ok(())
 }
@@ -195,7 +203,7 @@ pub(crate) fn broken(key: &Key, error: &hyper::Error) -> SendError {
 }
 
 /// The error and what lies behind it: the HTTP library's first line says little.
-fn in_words(error: &hyper::Error) -> String {
+pub(super) fn in_words(error: &hyper::Error) -> String {
     let mut words = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -1,12 +1,13 @@
 //! From an authority to addresses that may be dialled.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tollgate_model::{AddressClass, Authority, Host, Port};
 use tollgate_policy::Reach;
 
@@ -76,6 +77,8 @@ pub enum ResolveError {
 pub struct Resolver {
     pins: HashMap<Authority, SocketAddr>,
     known: Cache<Host, Known>,
+    /// Each holds a thread as long as the name servers take.
+    lookups: Arc<Semaphore>,
 }
 
 /// The addresses of a name, and until when they are believed. They are classified anew with each use.
@@ -88,6 +91,9 @@ struct Known {
 /// The system's resolver tells no time to live; this is short enough for services that move.
 const BELIEVED: Duration = Duration::from_secs(10);
 
+/// Names that are looked up at a time.
+const MAX_LOOKUPS: usize = 64;
+
 /// A name server that says nothing must not hold a request for ever.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -98,6 +104,7 @@ impl Resolver {
         Self {
             pins: pins.iter().map(|pin| (pin.authority.clone(), pin.address)).collect(),
             known: Cache::new(usize::try_from(limits.names).unwrap_or(usize::MAX)),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         }
     }
 
@@ -111,7 +118,9 @@ impl Resolver {
         }
         let addresses = match &authority.host {
             Host::Address(address) => Arc::from([*address]),
-            Host::Name(name) => self.look_up(&authority.host, name).await?,
+            Host::Name(name) => tokio::time::timeout(RESOLVE_TIMEOUT, self.look_up(&authority.host, name))
+                .await
+                .map_err(|_| ResolveError::NoAddress(authority.host.clone(), "no answer in time".to_owned()))??,
         };
         if let Some(address) = addresses.iter().find(|address| !permits(reach, **address)) {
             return Err(ResolveError::Forbidden {
@@ -127,9 +136,17 @@ impl Resolver {
         if let Some(known) = self.known.get(host).filter(|known| known.until > Instant::now()) {
             return Ok(known.addresses);
         }
-        let addresses: Arc<[IpAddr]> = lookup(host, name).await?.into();
-        self.known.insert(host.clone(), Known { addresses: Arc::clone(&addresses), until: Instant::now() + BELIEVED });
-        Ok(addresses)
+        if let Some(known) = self.known.get(host) {
+            self.known.remove_if(host, |stale| stale.until == known.until);
+        }
+        // Whoever asks for a name while it is looked up waits for that answer.
+        let known = self.known.get_or_insert_async(host, async {
+            let turn = Arc::clone(&self.lookups).acquire_owned().await;
+            let turn = turn.expect("nothing closes this semaphore");
+            let addresses = lookup(host, name, turn).await?.into();
+            Ok::<_, ResolveError>(Known { addresses, until: Instant::now() + BELIEVED })
+        });
+        Ok(known.await?.addresses)
     }
 }
 
@@ -147,14 +164,17 @@ fn permits(reach: &Reach, address: IpAddr) -> bool {
     }
 }
 
-async fn lookup(host: &Host, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+/// Asks the system's resolver. `turn` is held as long as that takes, even where nobody waits for it any longer.
+async fn lookup(host: &Host, name: &str, turn: OwnedSemaphorePermit) -> Result<Vec<IpAddr>, ResolveError> {
     let failed = |reason: &str| ResolveError::NoAddress(host.clone(), reason.to_owned());
     // The trailing dot keeps search domains out of it: absolute names only.
     let absolute = format!("{name}.");
-    let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((absolute, 0)))
-        .await
-        .map_err(|_| failed("no answer in time"))?
-        .map_err(|e| failed(&e.to_string()))?;
+    let asked = tokio::task::spawn_blocking(move || {
+        let found = (absolute, 0).to_socket_addrs();
+        drop(turn);
+        found
+    });
+    let found = asked.await.map_err(|e| failed(&e.to_string()))?.map_err(|e| failed(&e.to_string()))?;
     let addresses: Vec<_> = found.map(|address| address.ip()).collect();
     if addresses.is_empty() {
         return Err(failed("the answer holds no address"));

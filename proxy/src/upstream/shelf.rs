@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::line::{self, Line, Loan, Peer, Streams, Turn};
 use super::pool::{Key, SendError};
@@ -21,6 +21,8 @@ pub(super) struct Shelf {
     opening: tokio::sync::Mutex<()>,
     /// Requests that may be on HTTP/1 connections at a time.
     slots: Arc<Semaphore>,
+    /// Told when a stream of a shared connection has ended.
+    freed: Arc<Notify>,
     patience: Duration,
 }
 
@@ -50,14 +52,16 @@ enum Found {
     Loan(Loan),
     /// The place speaks HTTP/1: everyone opens their own.
     Own,
-    /// Nobody knows yet, or every connection is full.
+    /// Nobody knows yet, or every connection is full and there may be more.
     Open,
+    /// There are as many connections as there may be, and all are full.
+    Full,
 }
 
 /// Idle connections that are kept for one place.
 const MAX_IDLE: usize = 64;
 
-/// HTTP/2 connections to one place; when all are full, requests wait for streams of the emptiest.
+/// HTTP/2 connections to one place; when all are full, requests wait until a stream ends.
 const MAX_SHARED: usize = 8;
 
 /// Requests on one HTTP/2 connection, where the upstream allows more: one lost packet holds up all of them.
@@ -72,6 +76,7 @@ impl Shelf {
             stock: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             slots: Arc::new(Semaphore::new(usize::try_from(limits.upstream_connections).unwrap_or(usize::MAX >> 3))),
+            freed: Arc::default(),
             patience: seconds(limits.connect_seconds),
         }
     }
@@ -80,10 +85,10 @@ impl Shelf {
     pub(super) async fn borrow(self: &Arc<Self>, dialer: &Dialer, key: &Key) -> Result<Loan, SendError> {
         let begun = Instant::now();
         for _ in 0..MAX_OPENINGS {
-            match self.find() {
+            match self.find_with_room(key).await? {
                 Found::Loan(loan) => return Ok(loan),
                 Found::Own => return self.borrow_own(dialer, key).await,
-                Found::Open => {}
+                Found::Open | Found::Full => {}
             }
             let _opening = self.opening.lock().await;
             // Somebody else has tried meanwhile: what they learned is true for this request as well.
@@ -92,7 +97,7 @@ impl Shelf {
             }
             match self.find() {
                 Found::Loan(loan) => return Ok(loan),
-                Found::Own => continue,
+                Found::Own | Found::Full => continue,
                 Found::Open => self.open_shared(dialer, key).await?,
             }
         }
@@ -137,10 +142,25 @@ impl Shelf {
 
     fn share(&self, sender: http2::SendRequest<Upload>, peer: Arc<Peer>) -> Streams {
         let mut stock = self.stock();
-        let streams = Streams::none();
+        let streams = Streams::none(&self.freed);
         stock.spoken = Some(super::Spoken::Http2);
         stock.shared.push(Shared { sender, peer, streams: streams.same(), used: Instant::now() });
         streams
+    }
+
+    /// Waits while every connection is full. What waits here can still be taken back; what waits for a stream inside the
+    /// HTTP library is sent in any case.
+    async fn find_with_room(self: &Arc<Self>, key: &Key) -> Result<Found, SendError> {
+        let found = async {
+            loop {
+                let freed = self.freed.notified();
+                match self.find() {
+                    Found::Full => freed.await,
+                    found => return found,
+                }
+            }
+        };
+        tokio::time::timeout(self.patience, found).await.map_err(|_| SendError::Busy(key.authority.clone()))
     }
 
     fn find(self: &Arc<Self>) -> Found {
@@ -151,7 +171,9 @@ impl Shelf {
         }
         let may_open = stock.shared.len() < MAX_SHARED;
         let emptiest = stock.shared.iter_mut().min_by_key(|shared| shared.streams.open());
-        let Some(shared) = emptiest.filter(|shared| !may_open || shared.has_room()) else { return Found::Open };
+        let Some(shared) = emptiest.filter(|shared| shared.has_room()) else {
+            return if may_open { Found::Open } else { Found::Full };
+        };
         shared.used = Instant::now();
         let (line, turn) = (shared.line(), Turn::Stream(shared.streams.one_more()));
         drop(stock);

@@ -14,12 +14,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate_audit::Verdict;
+use tollgate_inspect::framing::Wrong;
 use tollgate_model::{Authority, Caller, Port, Scheme, Unidentified};
 
 use super::accept::{Accepted, Slot};
 use super::front::{Front, Visitor};
 use crate::body::ReplyBody;
 use crate::exchange::{Place, exchange};
+use crate::framing::{self, Framed};
 use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Dialect, Refusal};
 use crate::tunnel::{Tunnel, http1};
@@ -39,9 +41,9 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let Ok(server) = stream.local_addr() else { return };
     let connection = gate.next_connection();
     let capacity = Arc::clone(&gate.capacity);
-    let http1 = http1(&gate.limits);
+    let limits = gate.limits.clone();
     let whose = Whose::Sandbox { gate, connection, client, server };
-    serve_requests(whose, slot, &capacity, &http1, stream).await;
+    serve_requests(whose, slot, &capacity, &limits, &http1(&limits), stream).await;
 }
 
 /// Serves a connection from outside any sandbox.
@@ -50,26 +52,36 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let capacity = Arc::clone(&front.capacity);
-    let mut http1 = http1(&Limits::default());
+    let limits = Limits::default();
+    let mut http1 = http1(&limits);
     http1.header_read_timeout(front.patience.header);
-    serve_requests(Whose::Agents { front, visitor }, slot, &capacity, &http1, stream).await;
+    serve_requests(Whose::Agents { front, visitor }, slot, &capacity, &limits, &http1, stream).await;
 }
 
-async fn serve_requests<S>(whose: Whose, slot: Arc<Slot>, capacity: &Capacity, http1: &http1::Builder, stream: S)
-where
+async fn serve_requests<S>(
+    whose: Whose,
+    slot: Arc<Slot>,
+    capacity: &Capacity,
+    limits: &Limits,
+    http1: &http1::Builder,
+    stream: S,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let (stream, heads) = Framed::new(stream, limits);
+    let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let (whose, slot) = (&whose, Arc::clone(&slot));
+        let (whose, slot, heads, method) = (&whose, Arc::clone(&slot), &heads, request.method().clone());
         async move {
-            // Asked with each request and not once at accept: a socket may have got more holders meanwhile.
-            let answered = match whose.admit(&slot, &request).await {
-                Ok((gate, origin)) => answer(gate, origin, slot, request).await,
-                Err(refusal) => refusal.answer(Dialect::Http).map(ReplyBody::own),
+            let serve = async move {
+                // Asked with each request and not once at accept: a socket may have got more holders meanwhile.
+                match whose.admit(&slot, &request).await {
+                    Ok((gate, origin)) => answer(gate, origin, slot, request).await,
+                    Err(refusal) => refusal.answer(Dialect::Http).map(ReplyBody::own),
+                }
             };
-            Ok::<_, Infallible>(answered)
+            Ok::<_, Infallible>(heads.answer(&method, serve, |wrong| whose.refuse(wrong)).await)
         }
     });
     let served = http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
@@ -97,6 +109,19 @@ impl Whose {
                 front.take_in(visitor, agent, slot)?;
                 Ok((Arc::clone(&agent.gate), Arc::new(visitor.origin(&agent.name))))
             }
+        }
+    }
+
+    /// Refuses a request that cannot be read, and records it.
+    async fn refuse(&self, wrong: Wrong) -> Refusal {
+        let refusal = framing::refusal(wrong, Asked::default());
+        match self {
+            Self::Sandbox { gate, connection, client, server } => {
+                let origin = Origin::new(*connection, "explicit", gate.identify(*client, *server).await);
+                let recorded = record_connection(gate, &gate.rules.current(), &origin, "-", refusal.verdict());
+                recorded.err().unwrap_or(refusal)
+            }
+            Self::Agents { front, visitor } => front.refuse(visitor, "", "-", refusal),
         }
     }
 
@@ -156,7 +181,7 @@ async fn connect(
     tokio::spawn(async move {
         let serving = async {
             match hyper::upgrade::on(&mut request).await {
-                Ok(upgraded) => tunnel.run(TokioIo::new(upgraded)).await,
+                Ok(upgraded) => tunnel.run(upgraded.into()).await,
                 Err(error) => tracing::debug!(%error, "the client left before its tunnel was open"),
             }
         };

@@ -5,13 +5,12 @@
 //! judged and resolved here; the client's address is dialled only where it gave no name and the policy has that address.
 
 use std::convert::Infallible;
-use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -27,9 +26,11 @@ use super::roster::Showing;
 use super::transparent::{original_destination, refuse};
 use crate::body::ReplyBody;
 use crate::exchange::{Place, exchange};
-use crate::origin::{Origin, judge_connection};
+use crate::framing::{self, Framed};
+use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Dialect, Refusal, alert};
-use crate::tunnel::{Tunnel, http1};
+use crate::tunnel::opening::Prefixed;
+use crate::tunnel::{Client, Tunnel, http1};
 use crate::{Gate, Limits};
 
 /// Serves one redirected connection; `own` is the listener's address.
@@ -107,13 +108,10 @@ enum Opening {
 const MAX_HELLO_BYTES: usize = 64 * 1024;
 
 /// Reads as much as it takes to know the opening, and gives it back in front of the stream.
-async fn read_opening(
-    mut stream: TcpStream,
-) -> Result<(Opening, impl AsyncRead + AsyncWrite + Unpin + Send + 'static), String> {
+async fn read_opening(mut stream: TcpStream) -> Result<(Opening, Prefixed<TcpStream>), String> {
     let mut bytes = BytesMut::new();
     let opening = opening(&mut stream, &mut bytes).await?;
-    let (reader, writer) = stream.into_split();
-    Ok((opening, tokio::io::join(Cursor::new(Bytes::from(bytes)).chain(reader), writer)))
+    Ok((opening, Prefixed::new(bytes.freeze(), stream)))
 }
 
 async fn opening(stream: &mut TcpStream, bytes: &mut BytesMut) -> Result<Opening, String> {
@@ -148,17 +146,14 @@ fn named(name: Option<&str>) -> Result<Opening, String> {
     Host::parse(name).map(Opening::Named).map_err(|e| format!("the TLS client hello names no server: {e}"))
 }
 
-async fn run<S>(gate: Arc<Gate>, origin: Arc<Origin>, authority: Authority, io: S)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn run(gate: Arc<Gate>, origin: Arc<Origin>, authority: Authority, io: Prefixed<TcpStream>) {
     let rules = gate.rules.current();
     let tunnel = match judge_connection(&gate, &rules, &origin, &authority) {
         Ok(permit) => Tunnel::open(Arc::clone(&gate), origin, authority, &permit, &rules).await,
         Err(refusal) => Err(refusal),
     };
     match tunnel {
-        Ok(tunnel) => tunnel.run(io).await,
+        Ok(tunnel) => tunnel.run(Client::Socket(io)).await,
         // Nothing that the client understands can be said before its handshake, but why it ends can.
         Err(_) => alert(io).await,
     }
@@ -170,10 +165,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let (io, heads) = Framed::new(io, &gate.limits);
+    let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let (gate, origin) = (Arc::clone(&gate), Arc::clone(origin));
-        async move { Ok::<_, Infallible>(answer(gate, origin, port, request).await) }
+        let (heads, method) = (&heads, request.method().clone());
+        let serve = answer(Arc::clone(&gate), Arc::clone(origin), port, request);
+        let refuse = async |wrong| {
+            let refusal = framing::refusal(wrong, Asked::default());
+            let recorded = record_connection(&gate, &gate.rules.current(), origin, "-", refusal.verdict());
+            recorded.err().unwrap_or(refusal)
+        };
+        async move { Ok::<_, Infallible>(heads.answer(&method, serve, refuse).await) }
     });
     let mut http1 = http1(&gate.limits);
     let served = http1.header_read_timeout(patience).serve_connection(TokioIo::new(io), service);

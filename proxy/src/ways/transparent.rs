@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{Ip6tOriginalDst, OriginalDst};
 use tokio::net::TcpStream;
@@ -13,7 +14,8 @@ use tollgate_model::{Authority, Host, Port};
 use super::accept::Accepted;
 use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Code, Refusal, alert};
-use crate::tunnel::{Tunnel, opening};
+use crate::tunnel::opening::{self, Prefixed};
+use crate::tunnel::{Client, Tunnel};
 use crate::{Gate, Limits};
 
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
@@ -42,7 +44,7 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
         Err(refusal) => Err(refusal),
     };
     match tunnel {
-        Ok(tunnel) => tunnel.run(stream).await,
+        Ok(tunnel) => tunnel.run(Client::Socket(Prefixed::new(Bytes::new(), stream))).await,
         Err(refusal) => refuse(&gate.limits, stream, refusal).await,
     }
 }

@@ -1,9 +1,8 @@
 //! Frames on their way through: bytes in, bytes out, without IO.
 
-use std::sync::Arc;
-
 use tollgate_inspect::websocket::{Assembler, Header, Message, Opcode, Sender, WebSocketError, mask};
-use tollgate_secrets::{Needles, Scrubber};
+
+use crate::search::{Search, Sieve};
 
 /// Why a socket ends, as it is told to the peer (RFC 6455, section 7.4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,14 +11,18 @@ pub(super) struct Close {
     pub(super) reason: String,
 }
 
+/// Reads one text message.
+pub(super) type Reader<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>, Close> + Sync + 'a;
+
 /// What becomes of the frames of one direction.
 pub(super) enum Treatment<'a> {
     /// They pass as they are.
     Pass,
-    /// Text messages are put together and pass whole, if the judge lets them.
-    Judge(&'a (dyn Fn(&str) -> Result<(), Close> + Sync)),
+    /// Text messages are put together and pass whole: the reader refuses them, or says what goes on in their place, where
+    /// that is something else.
+    Read(&'a Reader<'a>),
     /// Messages are searched and pass in fragments of their own.
-    Scrub(Arc<Needles>),
+    Scrub(&'a mut Search),
 }
 
 /// One direction of a socket.
@@ -46,7 +49,7 @@ struct Frame {
 
 /// A message that is searched while it passes.
 struct Searched {
-    scrubber: Scrubber,
+    sieve: Sieve,
     /// The opcode of the next fragment that goes out.
     opcode: Opcode,
 }
@@ -93,7 +96,7 @@ impl<'a> Direction<'a> {
         *input = rest;
         let Some((header, _)) = Header::read(&self.waiting, self.sender).map_err(wrong)? else { return Ok(()) };
         match self.treatment {
-            Treatment::Judge(_) => self.text.expect(&header).map_err(wrong)?,
+            Treatment::Read(_) => self.text.expect(&header).map_err(wrong)?,
             Treatment::Pass | Treatment::Scrub(_) => self.expect(&header)?,
         }
         if self.is_passed(&header) {
@@ -120,7 +123,7 @@ impl<'a> Direction<'a> {
     fn is_passed(&self, header: &Header) -> bool {
         match self.treatment {
             Treatment::Pass => true,
-            Treatment::Judge(_) => match header.opcode {
+            Treatment::Read(_) => match header.opcode {
                 Opcode::Binary => true,
                 Opcode::Continuation => self.text.is_in_binary(),
                 _ => false,
@@ -152,7 +155,7 @@ impl<'a> Direction<'a> {
         match (whole, searches, passed) {
             (false, _, _) => self.frame = Some(frame),
             (true, true, _) => {}
-            (true, false, true) if matches!(self.treatment, Treatment::Judge(_)) => {
+            (true, false, true) if matches!(self.treatment, Treatment::Read(_)) => {
                 self.text.push(&frame.header, &[]).map_err(wrong)?;
             }
             (true, false, true) => {}
@@ -165,9 +168,9 @@ impl<'a> Direction<'a> {
     fn finish(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), Close> {
         let mask = frame.header.mask;
         if frame.header.opcode.is_control() {
-            let clean = match &self.treatment {
-                Treatment::Scrub(needles) => needles.scrub_whole(&frame.kept),
-                Treatment::Pass | Treatment::Judge(_) => None,
+            let clean = match &mut self.treatment {
+                Treatment::Scrub(search) => search.whole(&frame.kept),
+                Treatment::Pass | Treatment::Read(_) => None,
             };
             self.scrubbed += u64::from(clean.is_some());
             let mut payload = clean.unwrap_or_else(|| frame.kept.clone());
@@ -176,32 +179,30 @@ impl<'a> Direction<'a> {
             return Ok(());
         }
         let message = self.text.push(&frame.header, &frame.kept).map_err(wrong)?;
-        if let (Some(Message::Text(text)), Treatment::Judge(judge)) = (message, &self.treatment) {
-            judge(&text)?;
-            write(out, true, Opcode::Text, mask, text.as_bytes());
+        if let (Some(Message::Text(text)), Treatment::Read(read)) = (message, &self.treatment) {
+            let other = read(&text)?;
+            write(out, true, Opcode::Text, mask, other.as_deref().unwrap_or(text.as_bytes()));
         }
         Ok(())
     }
 
     /// Passes on what is clean of a message, as a fragment.
     fn search(&mut self, frame: &mut Frame, whole: bool, out: &mut Vec<u8>) {
-        let Treatment::Scrub(needles) = &self.treatment else { return };
-        let message = self.message.get_or_insert_with(|| Searched {
-            scrubber: Scrubber::new(Arc::clone(needles)),
-            opcode: frame.header.opcode,
-        });
+        let Treatment::Scrub(search) = &mut self.treatment else { return };
+        let message =
+            self.message.get_or_insert_with(|| Searched { sieve: search.sieve(), opcode: frame.header.opcode });
         let kept = std::mem::take(&mut frame.kept);
-        let mut clean = message.scrubber.push(&kept).unwrap_or(kept);
+        let mut clean = message.sieve.push(search, &kept).unwrap_or(kept);
         let last = whole && frame.header.fin;
         if last {
-            clean.extend(message.scrubber.finish());
+            clean.extend(message.sieve.finish());
         }
         if !clean.is_empty() || last {
             write(out, last, message.opcode, frame.header.mask, &clean);
             message.opcode = Opcode::Continuation;
         }
         if last {
-            self.scrubbed += message.scrubber.found();
+            self.scrubbed += message.sieve.found();
             self.message = None;
         }
     }

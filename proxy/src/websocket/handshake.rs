@@ -9,14 +9,14 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use tollgate_secrets::Needles;
 
-use crate::body::{Record, scrub_headers};
+use crate::body::scrub_headers;
+use crate::course::Course;
 use crate::exchange::headers::clean_reply;
+use crate::search::Search;
 use crate::upload::Upload;
 use crate::upstream::{Key, Line, Pool, SendError, host_text};
 
@@ -75,6 +75,11 @@ pub(crate) fn read_upgrade(parts: &mut Parts) -> Result<Option<Upgrade>, Handsha
 }
 
 impl Upgrade {
+    /// Whether a reply of this status would open the socket in the client's eyes.
+    pub(super) fn is_opened_by(&self, status: StatusCode) -> bool {
+        self.accept.is_none() && status.is_success()
+    }
+
     /// The client's side of the socket, once the answer is out.
     pub(super) async fn into_stream(self) -> hyper::Result<Upgraded> {
         self.stream.await
@@ -96,7 +101,7 @@ pub(super) async fn open(pool: &Pool, key: &Key, mut parts: Parts, read: bool) -
     }
     parts.headers.remove(SEC_WEBSOCKET_KEY);
     let broken = |reason: &str| SendError::Broken { authority: key.authority.clone(), reason: reason.to_owned() };
-    let body = Upload::Read(Full::default());
+    let body = Upload::none();
     match pool.open_for_websocket(key).await? {
         Line::Http1(mut sender) => {
             let nonce = nonce().ok_or_else(|| broken("no random bytes for a key"))?;
@@ -153,8 +158,8 @@ pub(super) fn answer(
     mut reply: Response<Incoming>,
     upgrade: &Upgrade,
     read: bool,
-    needles: Option<&Needles>,
-    record: &mut Record,
+    search: Option<&mut Search>,
+    course: &Course,
 ) -> Result<(response::Parts, OnUpgrade), String> {
     let upstream = hyper::upgrade::on(&mut reply);
     let (mut head, _) = reply.into_parts();
@@ -166,8 +171,9 @@ pub(super) fn answer(
     if head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) && (read || !upgrade.offers_extensions) {
         return Err("it chose an extension that was not offered".to_owned());
     }
-    if let Some(needles) = needles {
-        head.headers = scrub_headers(head.headers, needles, &mut record.scrubbed);
+    if let Some(search) = search {
+        let scrubbed = scrub_headers(&mut head.headers, search);
+        course.note(|notes| notes.scrubbed += scrubbed);
     }
     clean_reply(&mut head.headers);
     head.headers.remove(SEC_WEBSOCKET_ACCEPT);
@@ -179,7 +185,7 @@ pub(super) fn answer(
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    record.status = head.status.as_u16();
+    course.note(|notes| notes.status = head.status.as_u16());
     Ok((head, upstream))
 }
 

@@ -12,16 +12,17 @@ use std::sync::Arc;
 
 use http::Response;
 use tollgate_policy::Permit;
-use tollgate_secrets::{Needles, Outbound};
+use tollgate_secrets::{Fields, Outbound};
 
 pub(crate) use handshake::{Upgrade, read_upgrade};
 
 use crate::Gate;
-use crate::body::{Passage, Record, ReplyBody};
+use crate::body::{Passage, ReplyBody};
+use crate::course::Course;
 use crate::exchange::reply::{lost, pass_on, unsent};
-use crate::exchange::{Asking, record_message};
-use crate::live::Hold;
+use crate::exchange::{Asking, lending, record_message};
 use crate::refusal::{Code, Refusal};
+use crate::search::Search;
 use crate::upstream::{Key, SendError};
 use handshake::Opened;
 
@@ -32,25 +33,37 @@ pub(crate) struct Socket {
     pub(crate) asking: Arc<Asking>,
     pub(crate) permit: Permit,
     pub(crate) key: Key,
-    pub(crate) needles: Option<Arc<Needles>>,
-    pub(crate) hold: Hold,
-    pub(crate) record: Record,
+    pub(crate) search: Option<Search>,
+    /// The fields of messages in which credentials are exchanged.
+    pub(crate) messages: Option<Arc<Fields>>,
+    pub(crate) course: Arc<Course>,
 }
 
 impl Socket {
     /// Whether frames have to be read.
     fn is_read(&self) -> bool {
-        self.is_judged() || self.needles.is_some()
+        self.reads_messages() || self.search.is_some()
     }
 
-    /// Whether text messages are judged.
-    fn is_judged(&self) -> bool {
-        self.permit.requires_upgrade()
+    /// Whether the client's messages have to be whole before they may go on.
+    fn reads_messages(&self) -> bool {
+        self.permit.requires_upgrade() || self.messages.is_some()
     }
 
-    /// Judges one text message by the rules in force now, and records the judgement.
-    fn judge(&self, text: &str) -> Result<(), Refusal> {
-        record_message(&self.gate, &self.asking, self.number, text)
+    /// What goes up in the place of one text message; nothing where it is the message itself. Judged by the rules in force
+    /// now and recorded where the policy judges messages.
+    fn read(&self, text: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        if self.permit.requires_upgrade() {
+            record_message(&self.gate, &self.asking, self.number, text)?;
+        }
+        let Some(fields) = &self.messages else { return Ok(None) };
+        let (filled, exchanged) =
+            lending::fill_message(fields, text).map_err(|error| lending::refuse(&self.asking, &error))?;
+        self.course.note(|notes| {
+            let new = exchanged.into_iter().filter(|name| !notes.exchanged.contains(name)).collect::<Vec<_>>();
+            notes.exchanged.extend(new);
+        });
+        Ok(Some(filled))
     }
 }
 
@@ -63,33 +76,42 @@ pub(crate) async fn open(
     let opening = handshake::open(&socket.gate.pool, &socket.key, outbound.into_parts(), socket.is_read());
     let opened = tokio::select! {
         biased;
-        reason = socket.hold.lost() => Err(lost(&socket.asking, reason)),
-        opened = opening => opened.map_err(|error| unsent(&socket.asking, &error, socket.needles.as_deref())),
+        reason = socket.course.hold.lost() => Err(lost(&socket.asking, reason)),
+        opened = opening => opened.map_err(|error| unsent(&socket.asking, &error, socket.search.as_mut())),
     };
     let opened = opened.inspect_err(|refusal| {
         let problem = refusal.problem();
-        socket.record.end(format!("{}: {}", problem.error.name(), problem.detail));
+        socket.course.end(format!("{}: {}", problem.error.name(), problem.detail));
     })?;
     let reply = match opened {
+        Opened::Refused(reply) if upgrade.is_opened_by(reply.status()) => {
+            return Err(broken(&socket, format!("it answered {} and did not switch", reply.status())));
+        }
         Opened::Refused(reply) => {
-            let Socket { asking, needles, record, hold, .. } = socket;
-            return pass_on(&asking, *reply, Passage::alone(needles, record, hold));
+            let Socket { asking, search, course, .. } = socket;
+            return pass_on(&asking, *reply, Passage::alone(search, course));
         }
         Opened::Switched(reply) => *reply,
     };
     let read = socket.is_read();
-    let (mut head, upstream) = handshake::answer(reply, &upgrade, read, socket.needles.as_deref(), &mut socket.record)
-        .map_err(|reason| {
-            let error = SendError::Broken { authority: socket.key.authority.clone(), reason };
-            Refusal::request(Code::UpstreamBroken, error.to_string(), socket.asking.asked())
-        })?;
+    let answered = handshake::answer(reply, &upgrade, read, socket.search.as_mut(), &socket.course);
+    let (mut head, upstream) = answered.map_err(|reason| broken(&socket, reason))?;
     let opaque = head.headers.contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS);
     head.version = http::Version::HTTP_11;
     tokio::spawn(async move {
         match upgrade.into_stream().await {
-            Ok(client) => relay::run(socket, client, upstream, opaque).await,
-            Err(error) => socket.record.end(format!("the client left before its socket was open: {error}")),
+            Ok(client) => {
+                let gate = Arc::clone(&socket.gate);
+                gate.capacity.unless_cut(relay::run(socket, client, upstream, opaque)).await;
+            }
+            Err(error) => socket.course.end(format!("the client left before its socket was open: {error}")),
         }
     });
     Ok(Response::from_parts(head, ReplyBody::empty()))
+}
+
+fn broken(socket: &Socket, reason: String) -> Refusal {
+    let error = SendError::Broken { authority: socket.key.authority.clone(), reason };
+    socket.course.end(error.to_string());
+    Refusal::request(Code::UpstreamBroken, error.to_string(), socket.asking.asked())
 }

@@ -11,6 +11,8 @@ use tollgate_inspect::websocket::Sender;
 use super::Socket;
 use super::frames::{Close, Direction, Treatment};
 use crate::limits::seconds;
+use crate::search::Search;
+use crate::tunnel::{Counts, pass};
 
 type Io = TokioIo<Upgraded>;
 
@@ -31,7 +33,6 @@ struct Rest {
     end: End,
     writer: WriteHalf<Io>,
     clean: bool,
-    bytes: u64,
     scrubbed: u64,
 }
 
@@ -48,44 +49,44 @@ const FAREWELL: Duration = Duration::from_millis(300);
 pub(super) async fn run(mut socket: Socket, client: Upgraded, upstream: OnUpgrade, opaque: bool) {
     let upstream = match upstream.await {
         Ok(upstream) => TokioIo::new(upstream),
-        Err(error) => return socket.record.end(format!("broken off by the upstream: {error}")),
+        Err(error) => return socket.course.end(format!("broken off by the upstream: {error}")),
     };
     let client = TokioIo::new(client);
     if opaque {
         return copy(socket, client, upstream).await;
     }
-    let (outcome, bytes, scrubbed) = relay(&socket, client, upstream).await;
-    socket.record.bytes += bytes;
-    socket.record.scrubbed += scrubbed;
-    socket.record.end(outcome);
+    let search = socket.search.take();
+    let outcome = relay(&socket, search, client, upstream).await;
+    socket.course.end(outcome);
 }
 
 /// Frames that nobody reads.
-async fn copy(mut socket: Socket, mut client: Io, mut upstream: Io) {
+async fn copy(socket: Socket, client: Io, upstream: Io) {
+    let counts = Counts::default();
     let outcome = tokio::select! {
         biased;
-        reason = socket.hold.lost() => format!("cut: {reason}"),
-        copied = tokio::io::copy_bidirectional(&mut client, &mut upstream) => match copied {
-            Ok((_, down)) => {
-                socket.record.bytes += down;
-                "complete".to_owned()
-            }
+        reason = socket.course.hold.lost() => format!("cut: {reason}"),
+        passed = pass(client, upstream, &counts, seconds(socket.gate.limits.stall_seconds)) => match passed {
+            Ok(()) => "complete".to_owned(),
             Err(error) => format!("broken off: {error}"),
         },
     };
-    socket.record.end(outcome);
+    socket.course.note(|notes| (notes.sent, notes.bytes) = counts.both());
+    socket.course.end(outcome);
 }
 
-async fn relay(socket: &Socket, client: Io, upstream: Io) -> (String, u64, u64) {
+async fn relay(socket: &Socket, mut search: Option<Search>, client: Io, upstream: Io) -> String {
     let (client_reader, client_writer) = tokio::io::split(client);
     let (upstream_reader, upstream_writer) = tokio::io::split(upstream);
-    let judge = |text: &str| socket.judge(text).map_err(|refusal| policy(&refusal.problem().detail));
-    let up = if socket.is_judged() { Treatment::Judge(&judge) } else { Treatment::Pass };
-    let down = socket.needles.clone().map_or(Treatment::Pass, Treatment::Scrub);
+    let read = |text: &str| socket.read(text).map_err(|refusal| policy(&refusal.problem().detail));
+    let up = if socket.reads_messages() { Treatment::Read(&read) } else { Treatment::Pass };
+    let down = search.as_mut().map_or(Treatment::Pass, Treatment::Scrub);
     let stall = seconds(socket.gate.limits.stall_seconds);
     let stop = watch::Sender::new(false);
-    let up = pump(client_reader, upstream_writer, Direction::new(Sender::Client, up), &stop, stall);
-    let down = pump(upstream_reader, client_writer, Direction::new(Sender::Server, down), &stop, stall);
+    let sent = |count| socket.course.note(|notes| notes.sent += count);
+    let received = |count| socket.course.note(|notes| notes.bytes += count);
+    let up = pump(client_reader, upstream_writer, Direction::new(Sender::Client, up), &sent, &stop, stall);
+    let down = pump(upstream_reader, client_writer, Direction::new(Sender::Server, down), &received, &stop, stall);
     let both = async {
         tokio::pin!(up, down);
         tokio::select! {
@@ -96,15 +97,18 @@ async fn relay(socket: &Socket, client: Io, upstream: Io) -> (String, u64, u64) 
     tokio::pin!(both);
     let (cut, ended) = tokio::select! {
         biased;
-        reason = socket.hold.lost() => {
+        reason = socket.course.hold.lost() => {
             stop.send_replace(true);
             (Some(reason.to_owned()), tokio::time::timeout(FAREWELL, &mut both).await.ok())
         }
         ended = &mut both => (None, Some(ended)),
     };
     match ended {
-        Some((up, down)) => farewell(cut, up, down).await,
-        None => (format!("cut: {}", cut.unwrap_or_default()), 0, 0),
+        Some((up, down)) => {
+            socket.course.note(|notes| notes.scrubbed += down.scrubbed);
+            farewell(cut, up, down).await
+        }
+        None => format!("cut: {}", cut.unwrap_or_default()),
     }
 }
 
@@ -121,7 +125,7 @@ async fn other(rest: impl Future<Output = Rest>, stop: &watch::Sender<bool>) -> 
 }
 
 /// Says to both sides why it is over, where that is not their own doing.
-async fn farewell(cut: Option<String>, mut up: Rest, mut down: Rest) -> (String, u64, u64) {
+async fn farewell(cut: Option<String>, mut up: Rest, mut down: Rest) -> String {
     let refused = [&up.end, &down.end].into_iter().find_map(|end| match end {
         End::Refused(close) => Some(close.clone()),
         _ => None,
@@ -142,12 +146,11 @@ async fn farewell(cut: Option<String>, mut up: Rest, mut down: Rest) -> (String,
         End::Broken(reason) => Some(format!("broken off: {reason}")),
         _ => None,
     });
-    let outcome = match (cut, close) {
+    match (cut, close) {
         (Some(reason), _) => format!("cut: {reason}"),
         (None, Some(close)) => format!("closed with {}: {}", close.code, close.reason),
         (None, None) => broken.unwrap_or_else(|| "complete".to_owned()),
-    };
-    (outcome, down.bytes, down.scrubbed)
+    }
 }
 
 /// The key of close frames of our own: they hold nothing that a cache in between could be fooled with.
@@ -162,13 +165,13 @@ async fn pump(
     mut reader: ReadHalf<Io>,
     mut writer: WriteHalf<Io>,
     mut direction: Direction<'_>,
+    count: &(dyn Fn(u64) + Sync),
     stop: &watch::Sender<bool>,
     stall: Duration,
 ) -> Rest {
     let mut stopped = stop.subscribe();
     let mut input = Vec::with_capacity(READ);
     let mut out = Vec::new();
-    let mut bytes = 0;
     let end = loop {
         input.clear();
         let read = tokio::select! {
@@ -182,7 +185,7 @@ async fn pump(
             Err(error) => break End::Broken(error.to_string()),
         }
         let taken = direction.take(&input, &mut out);
-        bytes += out.len() as u64;
+        count(out.len() as u64);
         let written = async {
             writer.write_all(&out).await?;
             // TLS may hold the end of a frame back until then.
@@ -203,5 +206,5 @@ async fn pump(
         let _ = tokio::time::timeout(stall, writer.shutdown()).await;
     }
     let clean = direction.is_between_frames() && matches!(end, End::Stopped | End::Refused(_));
-    Rest { end, writer, clean, bytes, scrubbed: direction.scrubbed }
+    Rest { end, writer, clean, scrubbed: direction.scrubbed }
 }

@@ -7,7 +7,7 @@ use super::graphql::GraphqlRules;
 use super::http::Origin;
 use super::rpc::RpcRules;
 use super::{EndpointId, HttpRules, index};
-use crate::document::{Cidr, Endpoint, Protocol, Tls};
+use crate::document::{Cidr, Endpoint, Protocol, Rewrites, Tls};
 use crate::glob::GlobMap;
 
 /// The scopes of a host pattern and port, found by request path.
@@ -54,6 +54,7 @@ pub(crate) struct Reading {
     /// Bytes pass unread.
     pub(crate) opaque: bool,
     pub(crate) body_limit: u32,
+    pub(crate) rewrites: Rewrites,
 }
 
 type ScopeKey = (u32, Option<u32>, Box<str>, Reading, Option<EndpointId>);
@@ -169,6 +170,7 @@ impl Reading {
             allow_encoded_slash: endpoint.allow_encoded_slash,
             opaque,
             body_limit: endpoint.body_limit(),
+            rewrites: endpoint.rewrites(),
         }
     }
 }

@@ -111,6 +111,7 @@ fn permit(policy: Arc<str>, scope: &Scope, by: &Origin, mode: Mode) -> Permit {
         rule: by.text.clone(),
         endpoint: by.endpoint,
         protocol: scope.reading.protocol,
+        rewrites: scope.reading.rewrites,
         mode,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::reason::Reason;
 use crate::compile::EndpointId;
-use crate::document::{Cidr, Protocol};
+use crate::document::{Cidr, Protocol, Rewrites};
 
 /// The answer to a request.
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ pub struct Permit {
     pub(super) rule: Arc<str>,
     pub(super) endpoint: EndpointId,
     pub(super) protocol: Option<Protocol>,
+    pub(super) rewrites: Rewrites,
     pub(super) mode: Mode,
 }
 
@@ -131,6 +132,12 @@ impl Permit {
     #[must_use]
     pub fn requires_upgrade(&self) -> bool {
         self.protocol == Some(Protocol::Websocket)
+    }
+
+    /// Where every field is open for credentials.
+    #[must_use]
+    pub fn rewrites(&self) -> Rewrites {
+        self.rewrites
     }
 
     /// Whether it passes by rule or only because its endpoint is in audit mode.

@@ -163,7 +163,22 @@ impl Default for McpOptions {
     }
 }
 
+/// Where an endpoint opens every field for the credentials that are bound to its destination.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Rewrites {
+    /// The bodies of requests (`request_body_credential_rewrite`).
+    pub body: bool,
+    /// The client's messages on a WebSocket (`websocket_credential_rewrite`).
+    pub messages: bool,
+}
+
 impl Endpoint {
+    /// Where it opens every field for credentials.
+    #[must_use]
+    pub fn rewrites(&self) -> Rewrites {
+        Rewrites { body: self.request_body_credential_rewrite, messages: self.websocket_credential_rewrite }
+    }
+
     /// Where a field stands, or the endpoint where the field does not.
     #[must_use]
     pub fn place(&self, field: &str) -> Position {

@@ -27,7 +27,8 @@ pub use canonical::fragment;
 pub use cidr::{Cidr, CidrError};
 pub use dialects::{Dialect, Imported, import};
 pub use endpoint::{
-    Access, CredentialSigning, Endpoint, Enforcement, McpOptions, PersistedQueries, Protocol, RegisteredQuery, Tls,
+    Access, CredentialSigning, Endpoint, Enforcement, McpOptions, PersistedQueries, Protocol, RegisteredQuery,
+    Rewrites, Tls,
 };
 pub use extension::{Clock, CredentialBinding, Day, TimeWindow, When};
 pub use rule::{AnyOf, ArgumentMatcher, OperationKind, Rule};

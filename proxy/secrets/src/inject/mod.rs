@@ -9,12 +9,12 @@ use std::sync::Arc;
 use http::header;
 use http::request::Parts;
 use tollgate_model::{Ask, Scheme};
-use tollgate_policy::{Permit, Slot};
+use tollgate_policy::{Permit, Rewrites, Slot};
 
 pub use error::{InjectError, Place};
 pub(crate) use target::decoded;
 
-use crate::broker::{Bound, Destination};
+use crate::broker::{Bound, BoundSlot, Destination};
 use crate::rewrite::{Encoding, Fields};
 use crate::tokens::{Token, Whose};
 use crate::{Needles, Secret};
@@ -89,16 +89,16 @@ impl std::fmt::Debug for Outbound {
 /// # Errors
 /// [`InjectError`] when a placeholder stands where a credential would be used, but must not be.
 pub fn inject(
-    _permit: &Permit,
+    permit: &Permit,
     ask: &Ask<'_>,
     destination: &Destination<'_>,
     mut parts: Parts,
 ) -> Result<Outbound, InjectError> {
-    let mut swap = Swap { ask, destination, exchanged: Vec::new(), inert: Vec::new() };
+    let mut swap = Swap { ask, destination, rewrites: permit.rewrites(), exchanged: Vec::new(), inert: Vec::new() };
     swap.target(&mut parts)?;
     swap.headers(&mut parts.headers)?;
     let body = swap.body(&mut parts);
-    let messages = swap.fields(|slot| match slot {
+    let messages = swap.fields(swap.rewrites.messages, |slot| match slot {
         Slot::WebSocket(name) => Some(name),
         _ => None,
     });
@@ -110,6 +110,7 @@ pub fn inject(
 struct Swap<'a> {
     ask: &'a Ask<'a>,
     destination: &'a Destination<'a>,
+    rewrites: Rewrites,
     exchanged: Vec<String>,
     inert: Vec<String>,
 }
@@ -173,7 +174,7 @@ impl<'a> Swap<'a> {
     }
 
     fn body(&self, parts: &mut Parts) -> Option<(Arc<Fields>, Encoding)> {
-        let fields = self.fields(|slot| match slot {
+        let fields = self.fields(self.rewrites.body, |slot| match slot {
             Slot::Body(name) => Some(name),
             _ => None,
         })?;
@@ -184,18 +185,33 @@ impl<'a> Swap<'a> {
         Some((fields, encoding))
     }
 
-    /// The fields that are open to this request.
-    fn fields(&self, of: impl Fn(&Slot) -> Option<&Option<Box<str>>>) -> Option<Arc<Fields>> {
+    /// The fields that are open to this request: those that a binding names; `all` of them, where its endpoint says so, for
+    /// a credential of which no binding names one.
+    fn fields(&self, all: bool, of: impl Fn(&Slot) -> Option<&Option<Box<str>>>) -> Option<Arc<Fields>> {
+        let lent = |slot: &'a BoundSlot| slot.bound.iter().filter_map(|bound| self.lent(bound));
+        let named = |slot: &&BoundSlot| of(&slot.slot).is_some();
         let mut open = Vec::new();
         for slot in self.destination.slots() {
-            let Some(name) = of(&slot.slot) else { continue };
-            for bound in slot.bound.iter().filter(|bound| bound.applies(self.ask)) {
-                let is_safe = self.ask.scheme == Scheme::Https || bound.binding.allow_cleartext;
-                open.extend(bound.secret.filter(|_| is_safe).map(|secret| (name.clone(), secret)));
+            match of(&slot.slot) {
+                Some(name) => open.extend(lent(slot).map(|secret| (name.clone(), secret))),
+                None if all => {
+                    let has_none = |secret: &usize| {
+                        let mut others = self.destination.slots().filter(named).flat_map(|slot| &slot.bound);
+                        others.all(|bound| bound.secret != Some(*secret))
+                    };
+                    open.extend(lent(slot).filter(has_none).map(|secret| (None, secret)));
+                }
+                None => {}
             }
         }
         let vault = self.destination.broker().vault();
         (!open.is_empty()).then(|| Arc::new(Fields::new(Arc::clone(vault), open)))
+    }
+
+    /// The secret of a binding that is for this request, where it may travel.
+    fn lent(&self, bound: &Bound) -> Option<usize> {
+        let is_safe = self.ask.scheme == Scheme::Https || bound.binding.allow_cleartext;
+        bound.secret.filter(|_| is_safe && bound.applies(self.ask))
     }
 }
 

@@ -1,4 +1,9 @@
+use std::sync::Arc;
+
+use tollgate_secrets::{Secret, SecretName, Vault};
+
 use super::*;
+use crate::Rules;
 
 const KEY: [u8; 4] = [1, 2, 3, 4];
 
@@ -56,17 +61,17 @@ fn messages(mut bytes: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
     all
 }
 
-fn judge(text: &str) -> Result<(), Close> {
+fn judge(text: &str) -> Result<Option<Vec<u8>>, Close> {
     match text.contains("drop") {
         true => Err(Close { code: 1008, reason: "no".to_owned() }),
-        false => Ok(()),
+        false => Ok(None),
     }
 }
 
 #[test]
 fn e5_text_is_judged_whole() {
     use Opcode::{Binary, Continuation, Ping, Text};
-    let judged = || Treatment::Judge(&judge);
+    let judged = || Treatment::Read(&judge);
     let hello = [client(true, Text, b"hello"), client(true, Ping, b"p"), client(true, Binary, b"\0\x01")];
     check(Sender::Client, judged, &hello, &hello, Ok(()));
     let split = [client(false, Text, b"dr"), client(true, Continuation, b"op")];
@@ -81,7 +86,7 @@ fn e5_text_is_judged_whole() {
 #[test]
 fn e4_what_no_peer_may_send() {
     use Opcode::{Continuation, Text};
-    let judged = || Treatment::Judge(&judge);
+    let judged = || Treatment::Read(&judge);
     let passed = || Treatment::Pass;
     for treatment in [&judged as &dyn Fn() -> Treatment<'static>, &passed] {
         check(Sender::Client, treatment, &[server(true, Text, b"x")], &[], Err(1002));
@@ -105,8 +110,14 @@ fn what_is_not_judged_passes_as_it_is() {
 #[test]
 fn secrets_are_replaced_wherever_frames_are_cut() {
     use Opcode::{Binary, Continuation, Ping, Text};
-    let needles = Arc::new(Needles::new([("s3cr3t-value-of-some-length", "ph-placeholder-of-a-length")]));
-    let scrubbed = || Treatment::Scrub(Arc::clone(&needles));
+    let secret = Secret::new(
+        SecretName::parse("TOKEN").expect("a name"),
+        "s3cr3t-value-of-some-length".into(),
+        "ph-placeholder-of-a-length".to_owned(),
+    );
+    let vault = Arc::new(Vault::new(vec![secret.expect("valid")]));
+    let needles = Arc::clone(vault.needles());
+    let rules = Arc::new(Rules::new(tollgate_policy::load("version: 1\n").expect("valid"), vault));
     for opcode in [Text, Binary] {
         let frames = [
             server(false, opcode, b"it is s3cr3t-val"),
@@ -115,7 +126,8 @@ fn secrets_are_replaced_wherever_frames_are_cut() {
             server(true, Continuation, b"-length, see"),
             server(true, opcode, b"next"),
         ];
-        let mut direction = Direction::new(Sender::Server, scrubbed());
+        let mut search = Search::new(&rules, &rules.current(), &needles);
+        let mut direction = Direction::new(Sender::Server, Treatment::Scrub(&mut search));
         let mut out = Vec::new();
         for frame in &frames {
             direction.take(frame, &mut out).expect("in order");
@@ -132,5 +144,9 @@ fn secrets_are_replaced_wherever_frames_are_cut() {
         server(true, Text, b"it is ph-placeholder-of-a-length, see"),
         server(true, Ping, b"ph-placeholder-of-a-length"),
     ];
-    check(Sender::Server, scrubbed, &whole, &clean, Ok(()));
+    let mut search = Search::new(&rules, &rules.current(), &needles);
+    let mut direction = Direction::new(Sender::Server, Treatment::Scrub(&mut search));
+    let mut out = Vec::new();
+    direction.take(&whole.concat(), &mut out).expect("in order");
+    assert_eq!(out, clean.concat());
 }

@@ -1,0 +1,172 @@
+//! One head: where it ends, and what it says of its body.
+
+use super::Wrong;
+use crate::sniff::{self, Opening, sniff};
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// So many bytes.
+    Length(u64),
+    Chunked,
+    /// Perhaps no HTTP any more.
+    Switching,
+}
+
+/// The length of a head with its empty line, once it is whole. `seen` bytes have been looked at before.
+pub(super) fn length(bytes: &[u8], seen: usize) -> Result<Option<usize>, Wrong> {
+    if seen < sniff::ENOUGH {
+        match sniff(bytes) {
+            Opening::Http1 => {}
+            Opening::Unknown { more: true } => return Ok(None),
+            Opening::Http2 => return Err(Wrong::Version),
+            Opening::Tls | Opening::Unknown { more: false } => return Err(Wrong::NotHttp1),
+        }
+    }
+    // Up to here every line ends with both characters.
+    let mut from = seen;
+    while let Some(at) = bytes[from..].iter().position(|byte| *byte == b'\n') {
+        let end = from + at;
+        let Some(line) = bytes[..end].strip_suffix(b"\r") else { return Err(Wrong::BareLineFeed) };
+        if line.ends_with(b"\n") {
+            return Ok(Some(end + 1));
+        }
+        from = end + 1;
+    }
+    Ok(None)
+}
+
+/// Reads a whole head.
+pub(super) fn read(head: &[u8], headers: usize) -> Result<Body, Wrong> {
+    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let line = request_line(lines.next().unwrap_or_default())?;
+    let mut found = Found::default();
+    for (count, header) in lines.take_while(|line| !line.is_empty()).enumerate() {
+        if count == headers {
+            return Err(Wrong::HeadTooLarge);
+        }
+        let (name, value) = header_line(header)?;
+        found.take(name, value)?;
+    }
+    found.body(&line)
+}
+
+struct RequestLine {
+    is_connect: bool,
+    is_http_11: bool,
+}
+
+fn request_line(line: &[u8]) -> Result<RequestLine, Wrong> {
+    let mut parts = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Wrong::RequestLine);
+    };
+    let is_target = !target.is_empty() && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
+    if !is_target || method.is_empty() || !method.iter().all(is_token) {
+        return Err(Wrong::RequestLine);
+    }
+    match version {
+        b"HTTP/1.1" | b"HTTP/1.0" => {}
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => return Err(Wrong::Version),
+        _ => return Err(Wrong::RequestLine),
+    }
+    Ok(RequestLine { is_connect: method == b"CONNECT", is_http_11: version == b"HTTP/1.1" })
+}
+
+fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Wrong> {
+    let colon = line.iter().position(|byte| *byte == b':').ok_or(Wrong::HeaderName)?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if name.is_empty() || !name.iter().all(is_token) {
+        return Err(Wrong::HeaderName);
+    }
+    match value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != DELETE)) {
+        true => Ok((name, value)),
+        false => Err(Wrong::HeaderValue),
+    }
+}
+
+const DELETE: u8 = 0x7f;
+
+/// RFC 9110, section 5.6.2.
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+/// What the header lines say.
+#[derive(Default)]
+struct Found {
+    length: Option<u64>,
+    is_chunked: bool,
+    has_host: bool,
+    switches: bool,
+}
+
+impl Found {
+    fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Wrong> {
+        // Some servers take `_` for `-` and would then find a length or a coding here.
+        let is = |known: &[u8]| {
+            name.len() == known.len()
+                && name
+                    .iter()
+                    .zip(known)
+                    .all(|(byte, known)| byte.eq_ignore_ascii_case(known) || (*byte == b'_' && *known == b'-'))
+        };
+        if is(b"content-length") {
+            let length = if name.contains(&b'_') { None } else { number(blanks_trimmed(value)) };
+            return match (self.length, length) {
+                (None, Some(_)) => {
+                    self.length = length;
+                    Ok(())
+                }
+                _ => Err(Wrong::Length),
+            };
+        }
+        if is(b"transfer-encoding") {
+            if self.is_chunked || name.contains(&b'_') || !blanks_trimmed(value).eq_ignore_ascii_case(b"chunked") {
+                return Err(Wrong::Coding);
+            }
+            self.is_chunked = true;
+        } else if is(b"host") {
+            if self.has_host {
+                return Err(Wrong::Host);
+            }
+            self.has_host = true;
+        } else if is(b"upgrade") {
+            let websocket = b"websocket";
+            self.switches |= value.windows(websocket.len()).any(|part| part.eq_ignore_ascii_case(websocket));
+        }
+        Ok(())
+    }
+
+    fn body(self, line: &RequestLine) -> Result<Body, Wrong> {
+        if line.is_http_11 && !line.is_connect && !self.has_host {
+            return Err(Wrong::Host);
+        }
+        let switches = line.is_connect || self.switches;
+        match (self.is_chunked, self.length) {
+            (true, Some(_)) => Err(Wrong::LengthAndCoding),
+            (true, None) if !line.is_http_11 => Err(Wrong::Coding),
+            (true, None) | (false, Some(1..)) if switches => Err(Wrong::SwitchWithBody),
+            (false, None | Some(0)) if switches => Ok(Body::Switching),
+            (true, None) => Ok(Body::Chunked),
+            (false, length) => Ok(Body::Length(length.unwrap_or(0))),
+        }
+    }
+}
+
+/// Without the blanks around it. Tabs are optional whitespace as well, but nobody sends them except to be misread.
+fn blanks_trimmed(value: &[u8]) -> &[u8] {
+    let begin = value.iter().position(|byte| *byte != b' ').unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| *byte != b' ').map_or(begin, |last| last + 1);
+    &value[begin..end]
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    // Signs are not digits, and a number with more digits is beyond any body.
+    let valid = (1..=MAX_LENGTH_DIGITS).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    valid.then(|| digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// An exabyte has nineteen; all such numbers fit 64 bits with a sign.
+const MAX_LENGTH_DIGITS: usize = 18;

@@ -1,0 +1,173 @@
+//! Bytes that nobody reads, both ways, counted as they pass: inside the kernel where both ends are TCP sockets (splice(2)),
+//! through a small buffer where one of them is TLS or a stream of HTTP/2.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, SpliceFFlags, splice};
+use nix::sys::socket::{Shutdown, shutdown};
+use nix::unistd::pipe2;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+
+/// Bytes that have passed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+/// Bytes that are read at a time where the kernel cannot pass them on by itself.
+const BUFFER: usize = 16 * 1024;
+
+/// Bytes that a pipe takes unless it is told otherwise (pipe(7)).
+const PIPE: usize = 64 * 1024;
+
+impl Counts {
+    /// To the upstream, and to the client.
+    pub(crate) fn both(&self) -> (u64, u64) {
+        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn add_up(&self, count: usize) {
+        self.up.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// Passes bytes on until both sides are done. A side that is done ends its direction alone.
+pub(crate) async fn pass<A, B>(client: A, upstream: B, counts: &Counts, stall: Duration) -> io::Result<()>
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let (client_reader, client_writer) = tokio::io::split(client);
+    let (upstream_reader, upstream_writer) = tokio::io::split(upstream);
+    let up = copy(client_reader, upstream_writer, &counts.up, stall);
+    let down = copy(upstream_reader, client_writer, &counts.down, stall);
+    tokio::try_join!(up, down).map(drop)
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    count: &AtomicU64,
+    stall: Duration,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        let written = async {
+            to.write_all(&buffer[..read]).await?;
+            to.flush().await
+        };
+        tokio::time::timeout(stall, written).await.map_err(|_| unread())??;
+        count.fetch_add(read as u64, Ordering::Relaxed);
+    }
+}
+
+/// The same between two TCP sockets. A direction that is idle holds neither buffer nor pipe.
+pub(super) async fn pass_sockets(
+    client: &TcpStream,
+    upstream: &TcpStream,
+    counts: &Counts,
+    stall: Duration,
+) -> io::Result<()> {
+    let up = move_on(client, upstream, &counts.up, stall);
+    let down = move_on(upstream, client, &counts.down, stall);
+    tokio::try_join!(up, down).map(drop)
+}
+
+async fn move_on(from: &TcpStream, to: &TcpStream, count: &AtomicU64, stall: Duration) -> io::Result<()> {
+    loop {
+        from.readable().await?;
+        let (outlet, inlet) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
+        while let Some(taken) = take(from, &inlet)? {
+            if taken == 0 {
+                return end(to);
+            }
+            tokio::time::timeout(stall, give(&outlet, to, taken)).await.map_err(|_| unread())??;
+            count.fetch_add(taken as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Moves what has come into the pipe; nothing when nothing has come, 0 at the end.
+fn take(from: &TcpStream, inlet: &OwnedFd) -> io::Result<Option<usize>> {
+    match from.try_io(Interest::READABLE, || move_bytes(from, inlet, PIPE)) {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends one direction; a peer that has gone already needs no word of it.
+fn end(to: &TcpStream) -> io::Result<()> {
+    match shutdown(to.as_raw_fd(), Shutdown::Write) {
+        Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unread() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "what was sent was not read in time")
+}
+
+/// Empties the pipe.
+async fn give(outlet: &OwnedFd, to: &TcpStream, mut left: usize) -> io::Result<()> {
+    while left > 0 {
+        match to.try_io(Interest::WRITABLE, || move_bytes(outlet, to, left)) {
+            Ok(count) => left -= count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn move_bytes(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+    let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
+    Ok(splice(from, None, to, None, most, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let near = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        (near, listener.accept().await.expect("accepted").0)
+    }
+
+    #[tokio::test]
+    async fn h5_bytes_of_any_number_pass_both_ways_and_each_way_ends_alone() {
+        let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
+        let passing = tokio::spawn(async move {
+            let counts = Counts::default();
+            pass_sockets(&inner, &outer, &counts, Duration::from_secs(20)).await.map(|()| counts.both())
+        });
+        let sent: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_be_bytes).collect();
+        let expected = sent.clone();
+        let writing = tokio::spawn(async move {
+            client.write_all(&sent).await.expect("written");
+            client.shutdown().await.expect("half closed");
+            let mut reply = Vec::new();
+            client.read_to_end(&mut reply).await.expect("read");
+            reply
+        });
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).await.expect("read");
+        assert!(received == expected, "{} of {} bytes, or others", received.len(), expected.len());
+        server.write_all(b"after the end").await.expect("the other way is open");
+        server.shutdown().await.expect("closed");
+        assert_eq!(writing.await.expect("ended"), b"after the end");
+        assert_eq!(passing.await.expect("ended").expect("passed"), (expected.len() as u64, 13));
+    }
+}

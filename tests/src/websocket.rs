@@ -1,0 +1,111 @@
+//! Both ends of a WebSocket for tests (RFC 6455), over any stream.
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tollgate_inspect::websocket::{Header, Opcode, Sender, mask};
+
+use crate::loopback::soon;
+
+/// What a client's handshake ends with.
+pub const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// What a server answers to [`HANDSHAKE`] (RFC 6455, section 1.3).
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// One end of an open socket.
+pub struct Socket<S> {
+    stream: S,
+    own: Sender,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Opens it as a client.
+    ///
+    /// # Errors
+    /// The head of the answer, where it opens nothing.
+    pub async fn open(mut stream: S, host: &str, path: &str) -> Result<Self, String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{HANDSHAKE}");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let head = head(&mut stream).await;
+        let opened = head.starts_with("HTTP/1.1 101") && head.contains(ACCEPT);
+        opened.then_some(Self { stream, own: Sender::Client }).ok_or(head)
+    }
+
+    /// Takes it as a server.
+    pub async fn accept(mut stream: S) -> Self {
+        let head = head(&mut stream).await;
+        let named = |line: &str| line.to_ascii_lowercase().starts_with("sec-websocket-key:");
+        let key = head.lines().find(|line| named(line)).and_then(|line| line.split_once(':')).expect("a key");
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+            accept(key.1.trim())
+        );
+        stream.write_all(answer.as_bytes()).await.expect("sent");
+        stream.flush().await.expect("sent");
+        Self { stream, own: Sender::Server }
+    }
+
+    /// Sends one message in one frame.
+    pub async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+        let key = matches!(self.own, Sender::Client).then_some([1, 2, 3, 4]);
+        let mut frame = Vec::new();
+        Header { fin: true, opcode, mask: key, payload: payload.len() as u64 }.write(&mut frame);
+        let start = frame.len();
+        frame.extend_from_slice(payload);
+        if let Some(key) = key {
+            mask(&mut frame[start..], key, 0);
+        }
+        self.stream.write_all(&frame).await.expect("sent");
+        self.stream.flush().await.expect("sent");
+    }
+
+    /// The next message; nothing when the other end has gone.
+    pub async fn next(&mut self) -> Option<(Opcode, Vec<u8>)> {
+        let mut message: Option<(Opcode, Vec<u8>)> = None;
+        loop {
+            let (header, payload) = soon("a frame", self.frame()).await?;
+            match &mut message {
+                Some((_, held)) => held.extend(payload),
+                None => message = Some((header.opcode, payload)),
+            }
+            if header.fin {
+                return message;
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Option<(Header, Vec<u8>)> {
+        let from = match self.own {
+            Sender::Client => Sender::Server,
+            Sender::Server => Sender::Client,
+        };
+        let mut bytes = Vec::new();
+        let header = loop {
+            bytes.push(self.stream.read_u8().await.ok()?);
+            if let Some((header, _)) = Header::read(&bytes, from).expect("a frame") {
+                break header;
+            }
+        };
+        let mut payload = vec![0; usize::try_from(header.payload).expect("a small frame")];
+        self.stream.read_exact(&mut payload).await.ok()?;
+        if let Some(key) = header.mask {
+            mask(&mut payload, key, 0);
+        }
+        Some((header, payload))
+    }
+}
+
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon("a head", stream.read_u8()).await.expect("a head"));
+    }
+    String::from_utf8(head).expect("text")
+}
+
+fn accept(key: &str) -> String {
+    const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let hash =
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash)
+}
