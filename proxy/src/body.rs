@@ -47,6 +47,8 @@ pub(crate) struct Passed {
     searched: Option<(Search, Sieve)>,
     trailers: Option<HeaderMap>,
     ended: bool,
+    /// What comes out may have another length than what goes in.
+    changes_length: bool,
     passage: Passage,
 }
 
@@ -55,6 +57,8 @@ pub(crate) struct Passed {
 struct Decoding {
     decoder: Decoder,
     input: Bytes,
+    /// More must come first.
+    drained: bool,
 }
 
 /// Why a body breaks off.
@@ -82,12 +86,14 @@ impl ReplyBody {
 
     /// Passes an upstream's body on; a `coding` is taken off.
     pub(crate) fn passed(inner: Incoming, coding: Option<Coding>, mut passage: Passage) -> Self {
+        let changes_length = coding.is_some() || passage.search.as_mut().is_some_and(|search| !search.keeps_length());
         let searched = passage.search.take().map(|search| {
             let sieve = search.sieve();
             (search, sieve)
         });
-        let decoding = coding.map(|coding| Decoding { decoder: Decoder::new(coding), input: Bytes::new() });
-        let mut passed = Passed { inner, decoding, searched, trailers: None, ended: false, passage };
+        let decoding =
+            coding.map(|coding| Decoding { decoder: Decoder::new(coding), input: Bytes::new(), drained: true });
+        let mut passed = Passed { inner, decoding, searched, trailers: None, ended: false, changes_length, passage };
         // A reply without a body is not asked for its end.
         if passed.inner.is_end_stream() {
             passed.end();
@@ -146,14 +152,16 @@ impl Passed {
 
     /// The next piece of what has come and is coded.
     fn decoded(&mut self) -> Result<Option<Bytes>, DecodeError> {
-        let Some(Decoding { decoder, input }) = &mut self.decoding else { return Ok(None) };
-        if input.is_empty() {
+        let Some(Decoding { decoder, input, drained }) = &mut self.decoding else { return Ok(None) };
+        if *drained {
             return Ok(None);
         }
+        // Asked until it gives nothing: it may hold more than it has been given input for.
         let mut rest = &input[..];
         let piece = decoder.next(&mut rest)?;
         let taken = input.len() - rest.len();
         input.advance(taken);
+        *drained = piece.is_none();
         Ok(piece.map(Bytes::from))
     }
 
@@ -161,7 +169,7 @@ impl Passed {
     fn take(&mut self, frame: Frame<Bytes>) -> Result<Bytes, BodyError> {
         match (frame.into_data(), &mut self.decoding) {
             (Ok(data), Some(decoding)) => {
-                decoding.input = data;
+                (decoding.input, decoding.drained) = (data, false);
                 Ok(Bytes::new())
             }
             (Ok(data), None) => {
@@ -251,15 +259,9 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(body) => body.size_hint(),
-            Self::Passed(passed) if passed.changes_length() => SizeHint::default(),
+            Self::Passed(passed) if passed.changes_length => SizeHint::default(),
             Self::Passed(passed) => passed.inner.size_hint(),
         }
-    }
-}
-
-impl Passed {
-    fn changes_length(&self) -> bool {
-        self.decoding.is_some() || self.searched.as_ref().is_some_and(|(search, _)| !search.keeps_length())
     }
 }
 

@@ -1,12 +1,14 @@
 //! The journal's writer: a thread of its own behind a bounded queue.
 //!
-//! Callers only queue. A queue that is full or a disk that does not take the bytes ends the journal, and with it the
-//! traffic: [`Journal::record`] fails from then on, and nothing is forwarded whose decision is not recorded.
+//! Callers only queue. While the queue is full nothing new is let through; how things ended has room of its own behind that.
+//! When that is used up as well, or the disk does not take the bytes, the journal ends, and with it the traffic:
+//! [`Journal::record`] fails from then on, and nothing is forwarded whose decision is not recorded.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -18,6 +20,8 @@ use tollgate_audit::{Chain, Event, SigningKey};
 #[derive(Debug)]
 pub struct Journal {
     queue: SyncSender<Message>,
+    /// Records in the queue.
+    waiting: Arc<AtomicUsize>,
     death: Arc<OnceLock<String>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
@@ -55,6 +59,9 @@ enum Message {
 /// Records that may wait for the disk: at 500 bytes each about 4 MiB.
 const QUEUE_RECORDS: usize = 8192;
 
+/// Records of ends that may wait behind them: as many as connections and streams that end at once.
+const QUEUE_ENDS: usize = 8192;
+
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
 
@@ -74,9 +81,11 @@ impl Journal {
         let unwritable = |e: std::io::Error| JournalError::Unwritable { path: path.clone(), reason: e.to_string() };
         let file = new_file(&path).map_err(unwritable)?;
         let head = folder.join(format!("{segment}.head"));
-        let mut writer = Writer { file, written: 0, head, key, chain: Chain::new(session), buffer: Vec::new() };
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (chain, taken) = (Chain::new(session), Arc::clone(&waiting));
+        let mut writer = Writer { file, written: 0, head, key, chain, buffer: Vec::new(), taken };
         writer.write_head(false).map_err(unwritable)?;
-        let (queue, receiver) = sync_channel(QUEUE_RECORDS);
+        let (queue, receiver) = sync_channel(QUEUE_RECORDS + QUEUE_ENDS);
         let death = Arc::new(OnceLock::new());
         let thread = {
             let death = Arc::clone(&death);
@@ -85,7 +94,7 @@ impl Journal {
                 .spawn(move || writer.run(&receiver, &death))
                 .map_err(unwritable)?
         };
-        Ok(Self { queue, death, writer: Mutex::new(Some(thread)), path })
+        Ok(Self { queue, waiting, death, writer: Mutex::new(Some(thread)), path })
     }
 
     /// Queues one record, stamped with the time of this call.
@@ -96,8 +105,21 @@ impl Journal {
         if let Some(reason) = self.death.get() {
             return Err(JournalError::Dead(reason.clone()));
         }
+        let room = if event.is_an_end() { QUEUE_RECORDS + QUEUE_ENDS } else { QUEUE_RECORDS };
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= room {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(self.overflow(event));
+        }
         let message = Message::Record { time: now(), body: event.to_body() };
-        self.queue.try_send(message).map_err(|_| self.death().unwrap_or(JournalError::Full))
+        self.queue.try_send(message).map_err(|_| self.overflow(event))
+    }
+
+    /// What happens anew can be refused. What has happened cannot: a journal without it goes no further.
+    fn overflow(&self, event: &Event<'_>) -> JournalError {
+        if event.is_an_end() {
+            let _ = self.death.set("the disk did not keep up, and records were lost".to_owned());
+        }
+        self.death().unwrap_or(JournalError::Full)
     }
 
     /// Waits until everything queued so far is in the file.
@@ -157,6 +179,8 @@ struct Writer {
     key: SigningKey,
     chain: Chain,
     buffer: Vec<u8>,
+    /// Records in the queue.
+    taken: Arc<AtomicUsize>,
 }
 
 impl Writer {
@@ -168,7 +192,7 @@ impl Writer {
                 error.to_string()
             }
         };
-        // Only this thread sets it, and only once.
+        // What was said first stays.
         let _ = death.set(reason);
     }
 
@@ -201,7 +225,10 @@ impl Writer {
         let batch = std::iter::once(first).chain(queue.try_iter().take(BATCH_RECORDS));
         for message in batch {
             match message {
-                Message::Record { time, body } => self.chain.append(time, &body, &mut self.buffer),
+                Message::Record { time, body } => {
+                    self.taken.fetch_sub(1, Ordering::Relaxed);
+                    self.chain.append(time, &body, &mut self.buffer);
+                }
                 Message::Sync(done) => waiting.push(done),
                 Message::End => {
                     flow = Flow::End;
@@ -328,6 +355,7 @@ mod tests {
             key,
             chain: Chain::new("s"),
             buffer: Vec::new(),
+            taken: Arc::new(AtomicUsize::new(1)),
         };
         let (queue, receiver) = sync_channel(8);
         let record = Message::Record { time: 0, body: Event::Close { reason: "" }.to_body() };

@@ -26,6 +26,7 @@ mod origin;
 mod refusal;
 mod search;
 mod sockets;
+mod stalling;
 mod tls;
 mod tunnel;
 mod upload;
@@ -52,6 +53,7 @@ pub use upstream::{Dialer, Outgoing, Pin, PinError, Pool, Resolver};
 pub use ways::{Agent, Door, Front, Roster, Sockets, Token};
 
 use live::Live;
+use upload::Bodies;
 use ways::Names;
 
 /// One sandbox's gate.
@@ -67,6 +69,7 @@ pub struct Gate {
     names: Names,
     capacity: Arc<Capacity>,
     lookups: Semaphore,
+    bodies: Bodies,
     tended: Once,
 }
 
@@ -109,12 +112,13 @@ impl Gate {
             authority,
             pool,
             identifier,
-            limits,
             live: Arc::default(),
             names: Names::default(),
             capacity,
             lookups: Semaphore::new(MAX_LOOKUPS),
+            bodies: Bodies::new(&limits),
             tended: Once::new(),
+            limits,
         })
     }
 
@@ -148,11 +152,16 @@ impl Gate {
         self.live.len()
     }
 
-    /// Waits until every connection that was made has been served and recorded, or two seconds are over. To be called
-    /// when the agent has ended: nothing holds its ends of the connections any more.
+    /// Waits until every connection that was made has been served and recorded; what has not ended after two seconds is cut.
+    /// To be called when the agent has ended: nothing holds its ends of the connections any more.
     pub async fn drain(&self) {
         // What is still in a listener's backlog is accepted meanwhile.
         tokio::time::sleep(DRAIN_SETTLE).await;
+        self.capacity.drain();
+        if self.capacity.ended_within(DRAIN_PATIENCE).await {
+            return;
+        }
+        self.capacity.cut();
         if !self.capacity.ended_within(DRAIN_PATIENCE).await {
             tracing::warn!("connections were still open when the session ended");
         }
@@ -176,16 +185,30 @@ impl Gate {
     }
 }
 
-/// Judges what is open whenever the rules change.
+/// How often what is open is judged anew where entries of the policy expire or have hours.
+const TIME_PASSES: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Judges what is open whenever the rules change, and as time passes where that counts.
 async fn rejudge(gate: Weak<Gate>, mut changes: watch::Receiver<()>) {
-    while changes.changed().await.is_ok() {
+    let mut ticks = tokio::time::interval(TIME_PASSES);
+    let mut depends_on_time = gate.upgrade().is_some_and(|gate| gate.rules.current().policy.depends_on_time());
+    loop {
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = ticks.tick(), if depends_on_time => {}
+        }
         let Some(gate) = gate.upgrade() else { return };
+        depends_on_time = gate.rules.current().policy.depends_on_time();
         let (live, rules) = (Arc::clone(&gate.live), gate.rules.current());
         // Thousands of judgements take milliseconds, which requests should not wait for.
-        match tokio::task::spawn_blocking(move || live.rejudge(&rules)).await {
+        let judged = Arc::clone(&live);
+        match tokio::task::spawn_blocking(move || judged.rejudge(&rules)).await {
             Ok(0) => {}
             Ok(lost) => tracing::info!(lost, "the new rules ended connections and requests that they do not permit"),
-            Err(error) => tracing::error!(%error, "what is open could not be judged by the new rules"),
+            Err(error) => {
+                tracing::error!(%error, "what is open could not be judged by the new rules, and so it ends");
+                live.lose_all("it could not be judged by the new rules");
+            }
         }
     }
 }

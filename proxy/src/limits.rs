@@ -34,7 +34,8 @@ pub struct Limits {
     pub first_bytes_seconds: u32,
     /// How long a TLS handshake may take, on either leg.
     pub handshake_seconds: u32,
-    /// How long a client may leave what it asked for unread.
+    /// How long a peer may leave what it is sent unread, on either leg, and how long a tunnel may be silent of which one side
+    /// has ended.
     pub stall_seconds: u32,
     /// How long a connection to one address of an upstream may take.
     pub connect_seconds: u32,
@@ -42,6 +43,8 @@ pub struct Limits {
     pub upstream_connections: u32,
     /// How long a connection to an upstream is kept without use: most servers close theirs after a minute.
     pub upstream_idle_seconds: u32,
+    /// Kibibytes of all bodies together that are kept because they were judged by what is in them.
+    pub judged_kibibytes: u32,
     /// Names whose certificates are kept at hand.
     pub leaves: u32,
     /// Names whose addresses are kept at hand.
@@ -84,6 +87,7 @@ impl Default for Limits {
             connect_seconds: 10,
             upstream_connections: 512,
             upstream_idle_seconds: 50,
+            judged_kibibytes: 256 * 1024,
             leaves: 1024,
             names: 1024,
         }

@@ -89,6 +89,13 @@ impl Live {
         leases.iter().filter(|lease| !lease.judge(rules)).count()
     }
 
+    /// Ends everything that is open.
+    pub(crate) fn lose_all(&self, reason: &str) {
+        let leases: Vec<_> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).leases.values().map(Arc::clone).collect();
+        leases.iter().for_each(|lease| lease.lose(reason.to_owned()));
+    }
+
     /// How many connections and requests are open.
     pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).leases.len()
@@ -106,10 +113,14 @@ impl Lease {
             Subject::Request(asking) => asking.still_allowed(rules),
         };
         let Err(reason) = judged else { return true };
+        self.lose(reason);
+        false
+    }
+
+    fn lose(&self, reason: String) {
         // Lost once is lost for good, even if later rules would allow it again.
         let _ = self.lost.set(reason);
         self.wakers.iter().for_each(AtomicWaker::wake);
-        false
     }
 }
 

@@ -30,9 +30,10 @@ impl Search {
         Self { rules: Arc::clone(rules), vault: judged_by.vault_number, own: Arc::clone(needles), latest: None }
     }
 
-    /// True when every replacement is as long as what it replaces.
-    pub(crate) fn keeps_length(&self) -> bool {
-        self.own.keeps_length()
+    /// True when every replacement that is known now is as long as what it replaces.
+    pub(crate) fn keeps_length(&mut self) -> bool {
+        self.learn();
+        self.own.keeps_length() && self.latest.as_ref().is_none_or(|latest| latest.keeps_length())
     }
 
     /// A short text at once; nothing when it holds no secret.

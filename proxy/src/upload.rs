@@ -10,8 +10,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tollgate_secrets::{InjectError, Rewriter};
 
+use crate::Limits;
 use crate::course::Course;
 use crate::live::Side;
 
@@ -48,6 +50,9 @@ pub(crate) enum UploadError {
     /// It has more than the endpoint's limit: what cannot be judged does not pass.
     #[error("the body is larger than the {0} bytes that this endpoint judges")]
     TooLarge(u32),
+    /// All the room for such bodies is taken.
+    #[error("there is no room for another body to be judged; try again")]
+    NoRoom,
     /// The client stopped sending.
     #[error("the body did not come within {} seconds", READ_TIMEOUT.as_secs())]
     TooSlow,
@@ -72,6 +77,42 @@ pub(crate) enum BrokenUpload {
 
 /// Bodies that are judged are small; a client that trickles one holds memory meanwhile.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Room for the bodies that are judged by what is in them, all together: each is kept as long as its request is open.
+#[derive(Debug)]
+pub(crate) struct Bodies(Arc<Semaphore>);
+
+/// Part of that room.
+#[derive(Debug)]
+pub(crate) struct Room(OwnedSemaphorePermit);
+
+impl Bodies {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let most = usize::try_from(limits.judged_kibibytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(most)))
+    }
+
+    /// Room for a body of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(crate) fn room(&self, limit: u32) -> Result<Room, UploadError> {
+        Arc::clone(&self.0).try_acquire_many_owned(kibibytes(limit)).map(Room).map_err(|_| UploadError::NoRoom)
+    }
+}
+
+impl Room {
+    /// Gives back what a body of this length does not take.
+    pub(crate) fn shrink(&mut self, length: usize) {
+        let taken = u32::try_from(length).map_or(self.0.num_permits(), |length| kibibytes(length) as usize);
+        let rest = self.0.num_permits().saturating_sub(taken);
+        drop(self.0.split(rest));
+    }
+}
+
+fn kibibytes(bytes: u32) -> u32 {
+    bytes.div_ceil(1024)
+}
 
 /// Reads a body to its end.
 pub(crate) async fn read(body: Incoming, limit: u32) -> Result<Bytes, UploadError> {
@@ -136,17 +177,18 @@ impl Streamed {
 
     fn pass(&mut self, data: Bytes) -> Result<Bytes, BrokenUpload> {
         let Some(rewriter) = &mut self.rewriter else { return Ok(data) };
-        rewriter.push(&data).map(Bytes::from).map_err(|error| self.break_off(error))
+        let passed = rewriter.push(&data);
+        // Before the piece goes: whatever happens next, the credential was sent.
+        self.course.note(|notes| rewriter.exchanged().clone_into(&mut notes.exchanged));
+        passed.map(Bytes::from).map_err(|error| self.break_off(error))
     }
 
     fn end(&mut self) -> Result<Bytes, BrokenUpload> {
         self.ended = true;
         let Some(rewriter) = &mut self.rewriter else { return Ok(Bytes::new()) };
-        let rest = rewriter.finish().map_err(|error| self.break_off(error))?;
-        if let Some(rewriter) = &self.rewriter {
-            self.course.note(|notes| notes.exchanged.extend_from_slice(rewriter.exchanged()));
-        }
-        Ok(rest.into())
+        let rest = rewriter.finish();
+        self.course.note(|notes| rewriter.exchanged().clone_into(&mut notes.exchanged));
+        rest.map(Bytes::from).map_err(|error| self.break_off(error))
     }
 
     fn break_off(&self, error: InjectError) -> BrokenUpload {

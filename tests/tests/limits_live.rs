@@ -143,3 +143,128 @@ async fn e7_a_websocket_over_http2() {
     let (opcode, payload) = socket.next().await.expect("a close");
     assert_eq!((opcode, &payload[..2]), (Opcode::Close, &1008_u16.to_be_bytes()[..]));
 }
+
+/// A socket is a use of its connection, however long no request comes beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e7_a_websocket_keeps_its_http2_connection() {
+    let upstreams = Upstreams::new();
+    let upstream = chat(&upstreams);
+    let plan = Plan::new(POLICY).pin("chat.test:443", upstream.address);
+    let gate = plan.limit("header_seconds=1").start(&upstreams);
+    let mut client = gate.http2("chat.test").await;
+    let request = Request::connect("https://chat.test/ws").extension(Protocol::from_static("websocket"));
+    let request = request.header("sec-websocket-version", "13").body(Full::default().boxed()).expect("valid");
+    let mut reply = soon("the handshake", client.send_request(request)).await.expect("a reply");
+    let mut socket = Socket::client(TokioIo::new(hyper::upgrade::on(&mut reply).await.expect("opened")));
+    let opened = Instant::now();
+    let mut told = 0_u64;
+    while opened.elapsed() < Duration::from_millis(2500) {
+        socket.send(Opcode::Text, b"hi").await;
+        assert_eq!(socket.next().await, Some((Opcode::Text, b"hi".to_vec())), "after {:?}", opened.elapsed());
+        told += 1;
+    }
+    drop(socket);
+    let ended = gate.ending(1).await;
+    assert_eq!(ended["sent"].as_u64(), Some(told * 8), "masked frames of two bytes: {ended}");
+}
+
+/// Time takes a permission away as well as an edit does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h8_what_expires_ends_what_is_open() {
+    let upstreams = Upstreams::new();
+    let raw = Scripted::serve(|mut stream| async move {
+        let _ = stream.read(&mut [0]).await;
+    });
+    let expires = std::time::SystemTime::now() + Duration::from_secs(3);
+    let expires = time::OffsetDateTime::from(expires).format(&time::format_description::well_known::Rfc3339);
+    let policy = format!(
+        "version: 1\nnetwork_policies: {{raw: {{when: {{expires: '{}'}}, endpoints: [{{host: raw.test, port: 9000, protocol: tcp}}]}}}}",
+        expires.expect("a time")
+    );
+    let gate = Plan::new(&policy).pin("raw.test:9000", raw.address).start(&upstreams);
+    let mut tunnel = gate.tunnel("raw.test:9000").await;
+    let opened = Instant::now();
+    let _ = soon("the end of the tunnel", tunnel.read(&mut [0])).await;
+    assert!(opened.elapsed() < Duration::from_secs(6), "{:?}", opened.elapsed());
+    assert_eq!(gate.connect("raw.test:9000").await.1.split(' ').nth(1), Some("403"));
+}
+
+/// A tunnel whose client has gone does not wait for ever for an upstream that stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h7_half_a_tunnel_is_bounded_and_recorded() {
+    let upstreams = Upstreams::new();
+    let raw = Scripted::serve(|mut stream| async move {
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all).await;
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    let plan = Plan::new(POLICY).pin("raw.test:9000", raw.address);
+    let gate = plan.limit("stall_seconds=1").start(&upstreams);
+    let mut tunnel = gate.tunnel("raw.test:9000").await;
+    tunnel.write_all(b"12345").await.expect("sent");
+    drop(tunnel);
+    let recorded = async {
+        while gate.events("tunnel").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of the tunnel", recorded).await;
+    let ended = &gate.events("tunnel")[0];
+    assert_eq!(ended["up"], 5, "{ended}");
+    assert!(ended["outcome"].as_str().expect("text").contains("says nothing"), "{ended}");
+    // What is open when the session ends is recorded as well.
+    let mut tunnel = gate.tunnel("raw.test:9000").await;
+    tunnel.write_all(b"1234567").await.expect("sent");
+    while gate.gate.open() < 1 {
+        tokio::task::yield_now().await;
+    }
+    gate.gate.drain().await;
+    assert_eq!(gate.events("tunnel").len(), 2);
+}
+
+/// A compressed reply whose plain form is far larger than what came, in one piece, arrives whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k4_coded_replies_arrive_whole() {
+    const PLAIN: usize = 3 << 20;
+    let upstreams = Upstreams::new();
+    let upstream = upstreams.serve("api.test", &["http/1.1"], |stream| async move {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let plain = vec![b'x'; PLAIN];
+            let coding = request.uri().path().trim_start_matches('/').to_owned();
+            let body = match &coding[..] {
+                "br" => {
+                    let mut coded = Vec::new();
+                    let params = brotli::enc::BrotliEncoderParams::default();
+                    brotli::BrotliCompress(&mut &plain[..], &mut coded, &params).expect("coded");
+                    coded
+                }
+                "zstd" => {
+                    let mut coded = vec![0; zstd_safe::compress_bound(plain.len())];
+                    let length = zstd_safe::compress(&mut coded[..], &plain, 3).expect("coded");
+                    coded.truncate(length);
+                    coded
+                }
+                _ => {
+                    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                    std::io::Write::write_all(&mut encoder, &plain).expect("coded");
+                    encoder.finish().expect("coded")
+                }
+            };
+            let reply = Response::builder().header("content-encoding", coding).body(Full::<Bytes>::from(body));
+            Ok::<_, std::convert::Infallible>(reply.expect("a reply"))
+        });
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    });
+    let policy = format!("{POLICY}x-tollgate: {{credentials: {{TOKEN: {{bindings: [{{host: api.test, header: authorization}}]}}}}}}\n");
+    let plan = Plan::new(&policy).secret("TOKEN", "the-real-value-0123456789", "the-placeholder-012345678");
+    let gate = plan.pin("api.test:443", upstream.address).start(&upstreams);
+    for coding in ["gzip", "br", "zstd"] {
+        let mut client = gate.http1("api.test").await;
+        let request = Request::get(format!("/{coding}")).header("host", "api.test");
+        let reply = client.send_request(request.body(Full::default().boxed()).expect("valid")).await.expect("a reply");
+        assert!(reply.headers().get("content-encoding").is_none(), "{coding}");
+        let plain = soon("the body", reply.into_body().collect()).await;
+        assert_eq!(plain.map(|body| body.to_bytes().len()).ok(), Some(PLAIN), "{coding}");
+    }
+}

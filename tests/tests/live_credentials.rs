@@ -295,6 +295,9 @@ async fn h8_an_upload_does_not_outlive_its_permission() {
     let sent = client.send_request(request(None, StreamBody::new(ReceiverStream::new(receiver)).boxed()));
     sender.send(Ok(Frame::data("12345".into()))).await.expect("taken");
     assert_eq!(text(sent.await.expect("a reply")).await, "early");
+    while *arrived.lock().expect("no panic") < 5 {
+        tokio::task::yield_now().await;
+    }
     assert!(gate.events("reply").is_empty(), "the upload goes on");
     gate.set_policy("version: 1\n");
     let ended = gate.ending(1).await;
@@ -302,4 +305,59 @@ async fn h8_an_upload_does_not_outlive_its_permission() {
     let refused = async { while sender.send(Ok(Frame::data("more".into()))).await.is_ok() {} };
     soon("the end of the upload", refused).await;
     assert_eq!(*arrived.lock().expect("no panic"), 5);
+}
+
+/// A message is filled by the rules of its own moment, and a socket that could carry what is revoked ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k9_messages_follow_rotation_and_revocation() {
+    let upstreams = Upstreams::new();
+    let seen = Seen::default();
+    let kept = Arc::clone(&seen);
+    let upstream = upstreams.serve("chat.test", &["http/1.1"], move |stream| {
+        let seen = Arc::clone(&kept);
+        async move {
+            let mut socket = Socket::accept(stream).await;
+            while let Some((opcode, payload)) = socket.next().await {
+                seen.lock().expect("no panic").push(String::from_utf8_lossy(&payload).into_owned());
+                socket.send(opcode, b"{}").await;
+            }
+        }
+    });
+    let gate = plan(&upstream).start(&upstreams);
+    let stream = gate.tls("chat.test", &["http/1.1"]).await;
+    let mut socket = Socket::open(stream, "chat.test", "/ws").await.expect("opened");
+    let message = format!(r#"{{"token":"{PLACEHOLDER}"}}"#);
+    for value in [VALUE, SECOND] {
+        gate.set_secrets(&[("TOKEN", Ok(value), PLACEHOLDER)]);
+        socket.send(Opcode::Text, message.as_bytes()).await;
+        assert_eq!(socket.next().await, Some((Opcode::Text, b"{}".to_vec())));
+        assert_eq!(seen.lock().expect("no panic").pop(), Some(format!(r#"{{"token":"{value}"}}"#)));
+    }
+    let revoked = Instant::now();
+    gate.set_secrets(&[("TOKEN", Err("it was revoked"), PLACEHOLDER)]);
+    assert_eq!(socket.next().await.expect("a close").0, Opcode::Close);
+    assert!(revoked.elapsed() < BOUND, "{:?}", revoked.elapsed());
+    assert_eq!(seen.lock().expect("no panic")[..], [] as [String; 0]);
+}
+
+/// What was sent is recorded even where the body never comes to its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r1_what_a_broken_body_carried_is_recorded() {
+    let upstreams = Upstreams::new();
+    let (upstream, _) = echo(&upstreams);
+    let gate = plan(&upstream).start(&upstreams);
+    let mut client = gate.http1("api.test").await;
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, std::convert::Infallible>>(1);
+    let body = StreamBody::new(ReceiverStream::new(receiver)).boxed();
+    let sent = tokio::spawn(async move { client.send_request(request(None, body)).await });
+    sender.send(Ok(Frame::data(json(PLACEHOLDER).into()))).await.expect("taken");
+    while gate.events("request").is_empty() || gate.gate.open() < 2 {
+        tokio::task::yield_now().await;
+    }
+    // The second piece is taken once the first has gone on.
+    sender.send(Ok(Frame::data(" ".into()))).await.expect("taken");
+    sender.send(Ok(Frame::data(" ".into()))).await.expect("taken");
+    sent.abort();
+    let ended = gate.ending(1).await;
+    assert_eq!(ended["exchanged"], serde_json::json!(["TOKEN"]), "{ended}");
 }

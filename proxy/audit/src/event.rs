@@ -190,6 +190,12 @@ pub struct Verdict<'a> {
 }
 
 impl Event<'_> {
+    /// True for what tells how something ended that was let through before.
+    #[must_use]
+    pub fn is_an_end(&self) -> bool {
+        matches!(self, Self::Reply { .. } | Self::Tunnel { .. } | Self::Close { .. })
+    }
+
     /// The record as a JSON object, to be handed to [`Chain::append`](crate::Chain::append).
     #[must_use]
     pub fn to_body(&self) -> Vec<u8> {

@@ -35,6 +35,13 @@ impl Policy {
         ports
     }
 
+    /// True when some entry holds only at certain times: what is allowed may end without a change of the policy.
+    #[must_use]
+    pub fn depends_on_time(&self) -> bool {
+        let mut whens = self.document().network_policies.values().filter_map(|entry| entry.when.as_ref());
+        whens.any(|when| when.time.is_some() || when.expires.is_some() || when.not_before.is_some())
+    }
+
     /// `filesystem_policy`, where it is written.
     #[must_use]
     pub fn filesystem(&self) -> Option<&Filesystem> {

@@ -65,6 +65,8 @@ pub struct Decoder {
     taken: u64,
     given: u64,
     has_ended: bool,
+    /// Where pieces are decoded to.
+    space: Vec<u8>,
 }
 
 type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
@@ -138,7 +140,7 @@ impl Decoder {
     /// A decoder for one body.
     #[must_use]
     pub fn new(coding: Coding) -> Self {
-        Self { coding, inner: Inner::new(coding), taken: 0, given: 0, has_ended: false }
+        Self { coding, inner: Inner::new(coding), taken: 0, given: 0, has_ended: false, space: Vec::new() }
     }
 
     /// Takes from `input` and gives a plain piece of at most [`DECODED_PIECE_BYTES`]; nothing when `input` is used up and
@@ -147,14 +149,16 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError`]; the body must not go on.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
-        let mut out = vec![0; DECODED_PIECE_BYTES];
+        if self.space.is_empty() {
+            self.space = vec![0; DECODED_PIECE_BYTES];
+        }
         loop {
             match (self.has_ended, input.first()) {
                 (true, None) => return Ok(None),
                 (true, Some(first)) => self.begin_another(*first)?,
                 (false, _) => {}
             }
-            let step = self.inner.step(input, &mut out).ok_or(DecodeError::Corrupt(self.coding))?;
+            let step = self.inner.step(input, &mut self.space).ok_or(DecodeError::Corrupt(self.coding))?;
             *input = &input[step.taken..];
             self.taken += step.taken as u64;
             self.given += step.given as u64;
@@ -163,8 +167,8 @@ impl Decoder {
                 return Err(DecodeError::Bomb(self.coding));
             }
             if step.given > 0 {
-                out.truncate(step.given);
-                return Ok(Some(out));
+                // No more memory than it holds: pieces may have to wait for their reader.
+                return Ok(Some(self.space[..step.given].to_vec()));
             }
             if input.is_empty() || (step.taken == 0 && !step.has_ended) {
                 return Ok(None);

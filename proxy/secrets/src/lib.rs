@@ -23,7 +23,7 @@ mod vault;
 
 pub use broker::{Broker, Destination};
 pub use decode::{Coding, DECODED_PIECE_BYTES, DecodeError, Decoder};
-pub use inject::{InjectError, Outbound, Place, inject};
+pub use inject::{InjectError, Outbound, Place, inject, message_fields};
 pub use name::{NameError, SecretName};
 pub use placeholder::{PLACEHOLDER_RANDOM_BYTES, shape};
 pub use rewrite::{Encoding, Fields, MAX_HELD_BYTES, Rewriter};

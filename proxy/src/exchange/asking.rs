@@ -13,6 +13,7 @@ use crate::Generation;
 use crate::live::check_reach;
 use crate::origin::{self, Origin};
 use crate::refusal::Asked;
+use crate::upload::Room;
 
 /// A target that was read: canonical, and owned since the request's head is rebuilt from it.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ pub(super) struct Granted {
     pub(super) is_searched: bool,
     /// For a WebSocket, whether its messages are judged.
     pub(super) judges_messages: Option<bool>,
-    /// The credentials that were put in.
-    pub(super) exchanged: Arc<[String]>,
+    /// The credentials that it carries or may come to carry.
+    pub(super) lent: Arc<[String]>,
 }
 
 /// A body that was read to be judged, and the headers that say how to read it.
@@ -52,6 +53,7 @@ struct Read {
     content_type: Option<HeaderValue>,
     content_encoding: Option<HeaderValue>,
     accept: Option<HeaderValue>,
+    _room: Room,
 }
 
 fn text(value: Option<&HeaderValue>) -> Option<&str> {
@@ -64,13 +66,15 @@ impl Asking {
     }
 
     /// Adds what was read of the body.
-    pub(super) fn read(&mut self, parts: &Parts, body: Bytes) {
+    pub(super) fn read(&mut self, parts: &Parts, body: Bytes, mut room: Room) {
+        room.shrink(body.len());
         let header = |name| parts.headers.get(name).cloned();
         self.read = Some(Read {
             body,
             content_type: header(header::CONTENT_TYPE),
             content_encoding: header(header::CONTENT_ENCODING),
             accept: header(header::ACCEPT),
+            _room: room,
         });
     }
 
@@ -96,7 +100,7 @@ impl Asking {
     }
 
     /// Judges the request, and what is in its body where that was read; it is what will be sent.
-    pub(super) fn decide(&self, rules: &Generation) -> Decision {
+    pub(crate) fn decide(&self, rules: &Generation) -> Decision {
         let (ask, circumstances) = (self.ask(), self.origin.circumstances());
         match &self.read {
             None => rules.policy.decide_when(&ask, &circumstances),
@@ -142,7 +146,7 @@ impl Asking {
         if destination.needles().is_some() && !granted.is_searched {
             return lost("a credential is now bound here, and this reply is not searched for it");
         }
-        granted.exchanged.iter().try_for_each(|name| destination.still_lends(name, &self.ask()))
+        granted.lent.iter().try_for_each(|name| destination.still_lends(name, &self.ask()))
     }
 
     /// What a refusal says about it.

@@ -49,7 +49,9 @@ pub(super) fn clean_request(headers: &mut HeaderMap, searched: bool) {
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    let forged: Vec<_> = headers.keys().filter(|name| is_forged(name)).cloned().collect();
+    // Servers behind CGI take `_` for `-`: one name would be judged and another one read. None is passed on.
+    let is_alias = |name: &HeaderName| name.as_str().contains('_');
+    let forged: Vec<_> = headers.keys().filter(|name| is_forged(name) || is_alias(name)).cloned().collect();
     for name in forged {
         headers.remove(name);
     }

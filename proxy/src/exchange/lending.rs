@@ -1,9 +1,13 @@
 //! Credentials in what follows the head of a request: in its body, and in the messages of a WebSocket.
 
+use std::sync::Arc;
+
 use http_body::Body;
-use tollgate_secrets::{Encoding, Fields, InjectError, Outbound, Rewriter};
+use tollgate_policy::Decision;
+use tollgate_secrets::{Encoding, InjectError, Outbound, Rewriter, message_fields};
 
 use super::{Asking, unreadable};
+use crate::Generation;
 use crate::refusal::{Code, Refusal};
 use crate::upload::{self, Payload};
 
@@ -38,15 +42,33 @@ pub(super) async fn lend(asking: &Asking, outbound: &Outbound, payload: Payload)
     Ok(Lent { payload: Payload::Read(filled.into()), exchanged, rewriter: None })
 }
 
-/// Exchanges what is due in one text message.
+/// Exchanges what is due in one text message by the rules in force now; nothing where they open no field.
 ///
 /// # Errors
-/// Where a placeholder stands in an open field and is not due there.
-pub(crate) fn fill_message(fields: &std::sync::Arc<Fields>, text: &str) -> Result<(Vec<u8>, Vec<String>), InjectError> {
-    fill(Rewriter::new(fields.clone(), Encoding::Json), text.as_bytes())
+/// Where a placeholder stands in an open field and is not due there, or the socket has lost its permission.
+pub(crate) fn fill_message(rules: &Generation, asking: &Asking, text: &str) -> Result<Option<Filled>, Refusal> {
+    let Decision::Allow(permit) = asking.decide(rules) else { return Err(super::reply::lost(asking, "")) };
+    let destination = rules.broker.destination(&asking.place.authority);
+    let Some(fields) = message_fields(&permit, &asking.ask(), &destination) else { return Ok(None) };
+    let filled = fill(Rewriter::new(fields, Encoding::Json), text.as_bytes());
+    filled.map(Some).map_err(|error| refuse(asking, &error))
 }
 
-fn fill(mut rewriter: Rewriter, whole: &[u8]) -> Result<(Vec<u8>, Vec<String>), InjectError> {
+/// What is sent, and the credentials in it.
+type Filled = (Vec<u8>, Vec<String>);
+
+/// Names of the credentials that a request carries, or may come to carry in its messages and, `later`, in its body.
+pub(super) fn lendable(exchanged: &Arc<[String]>, outbound: &Outbound, later: bool) -> Arc<[String]> {
+    let body = outbound.body().map(|(fields, _)| fields).filter(|_| later);
+    let fields: Vec<_> = body.into_iter().chain(outbound.messages()).collect();
+    if fields.is_empty() {
+        return Arc::clone(exchanged);
+    }
+    let names = fields.into_iter().flat_map(|fields| fields.credentials()).map(str::to_owned);
+    exchanged.iter().cloned().chain(names).collect()
+}
+
+fn fill(mut rewriter: Rewriter, whole: &[u8]) -> Result<Filled, InjectError> {
     let mut filled = rewriter.push(whole)?;
     filled.extend(rewriter.finish()?);
     Ok((filled, rewriter.exchanged().to_vec()))

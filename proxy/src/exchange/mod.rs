@@ -20,7 +20,7 @@ use tollgate_secrets::{Outbound, inject};
 
 use asking::Granted;
 pub(crate) use asking::{Asking, Target};
-use lending::lend;
+use lending::{Lent, lend, lendable};
 
 use crate::body::ReplyBody;
 use crate::course::Course;
@@ -92,17 +92,20 @@ impl Stage {
         let parts = self.rebuild(parts, &asking).or_else(|refusal| self.refuse(&asking, refusal))?;
         let outbound = self.inject(&permit, &asking, parts).or_else(|refusal| self.refuse(&asking, refusal))?;
         let lent = lend(&asking, &outbound, payload).await.or_else(|refusal| self.refuse(&asking, refusal))?;
-        let exchanged: Arc<[String]> = outbound.exchanged().iter().cloned().chain(lent.exchanged).collect();
+        let Lent { payload, exchanged, rewriter } = lent;
+        let exchanged: Arc<[String]> = outbound.exchanged().iter().cloned().chain(exchanged).collect();
+        let lent_later = rewriter.is_some();
         self.record(&asking, allowed(&permit), &exchanged, outbound.inert())?;
         let search = outbound.scrub().map(|needles| Search::new(&self.gate.rules, &self.rules, needles));
         let key = self.key(&asking, &route, &exchanged);
         let judges_messages = upgrade.as_ref().map(|_| permit.requires_upgrade());
-        asking.grant(Granted { reach: route.into_reach(), is_searched: search.is_some(), judges_messages, exchanged });
+        let lent = lendable(&exchanged, &outbound, lent_later);
+        asking.grant(Granted { reach: route.into_reach(), is_searched: search.is_some(), judges_messages, lent });
         let asking = Arc::new(asking);
         let subject = Subject::Request(Arc::clone(&asking));
         let hold = self.gate.live.hold(subject, &self.rules, &self.gate.rules);
         let course = Course::new(hold, &self.gate.journal, self.number, begun);
-        let body = Upload::new(lent.payload, lent.rewriter, &course);
+        let body = Upload::new(payload, rewriter, &course);
         Ok(Admitted { asking, permit, outbound, upgrade, body, key, search, course })
     }
 
@@ -141,8 +144,9 @@ impl Stage {
         let (decision, body) = match asking.decide(&self.rules) {
             Decision::NeedsBody(need) => {
                 one_reading(asking, parts)?;
+                let room = self.gate.bodies.room(need.limit()).map_err(|error| unreadable(asking, &error))?;
                 let whole = upload::read(body, need.limit()).await.map_err(|error| unreadable(asking, &error))?;
-                asking.read(parts, whole.clone());
+                asking.read(parts, whole.clone(), room);
                 (asking.decide(&self.rules), Payload::Read(whole))
             }
             decision => (decision, Payload::Streamed(body)),
@@ -319,6 +323,7 @@ fn denied(asking: &Asking, denial: &Denial) -> Refusal {
 fn unreadable(asking: &Asking, error: &UploadError) -> Refusal {
     let code = match error {
         UploadError::TooLarge(_) => Code::RequestTooLarge,
+        UploadError::NoRoom => Code::TooManyBodies,
         UploadError::TooSlow | UploadError::Broken(_) => Code::InvalidRequest,
     };
     Refusal::request(code, error.to_string(), asking.asked())

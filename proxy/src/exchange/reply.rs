@@ -20,8 +20,8 @@ impl Stage {
         if let Some(upgrade) = upgrade {
             let gate = Arc::clone(&self.gate);
             let number = self.number;
-            let messages = outbound.messages().cloned();
-            let socket = websocket::Socket { gate, number, asking, permit, key, search, messages, course };
+            let lends = outbound.messages().is_some();
+            let socket = websocket::Socket { gate, number, asking, permit, key, search, lends, course };
             return websocket::open(socket, upgrade, outbound).await;
         }
         let sent = tokio::select! {

@@ -126,6 +126,8 @@ pub enum Code {
     UnknownAgent,
     /// The agent holds as many connections as it may.
     TooManyConnections,
+    /// Bodies that are being judged take all the room that there is for them.
+    TooManyBodies,
     /// The request would come back to the proxy that sends it.
     ProxyLoop,
 }
@@ -159,6 +161,7 @@ impl Code {
             Self::ProxyAuthenticationRequired => "proxy_authentication_required",
             Self::UnknownAgent => "unknown_agent",
             Self::TooManyConnections => "too_many_connections",
+            Self::TooManyBodies => "too_many_bodies",
             Self::ProxyLoop => "proxy_loop",
         }
     }
@@ -186,7 +189,9 @@ impl Code {
             }
             Self::CredentialUnavailable => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::JournalUnavailable | Self::TooManyConnections | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::JournalUnavailable | Self::TooManyConnections | Self::TooManyBodies | Self::UpstreamBusy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

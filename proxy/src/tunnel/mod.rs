@@ -13,7 +13,6 @@ use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_io_timeout::TimeoutStream;
 use tollgate_audit::Verdict;
 use tollgate_inspect::sniff::Opening;
 use tollgate_model::{Authority, Scheme};
@@ -21,6 +20,7 @@ use tollgate_policy::{ConnectPermit, Inspection};
 
 pub(crate) use passing::{Counts, pass};
 pub(crate) use serve::http1;
+pub(crate) use usage::Turn;
 
 use crate::exchange::Place;
 use crate::exchange::reply::dial_code;
@@ -29,6 +29,7 @@ use crate::limits::seconds;
 use crate::live::{Hold, Subject};
 use crate::origin::{Origin, record_connection};
 use crate::refusal::{Code, Refusal};
+use crate::stalling::Stalling;
 use crate::upstream::Noted;
 use crate::{Gate, Generation};
 use opening::Prefixed;
@@ -44,11 +45,11 @@ pub(crate) enum Client {
 
 impl From<Upgraded> for Client {
     fn from(upgraded: Upgraded) -> Self {
-        match upgraded.downcast::<TokioIo<Framed<TcpStream>>>() {
+        match upgraded.downcast::<TokioIo<Framed<Stalling<TcpStream>>>>() {
             Ok(Parts { io, read_buf, .. }) => {
                 let (held, socket) = io.into_inner().into_parts();
                 let read = if held.is_empty() { read_buf } else { [read_buf, held].concat().into() };
-                Self::Socket(Prefixed::new(read, socket))
+                Self::Socket(Prefixed::new(read, socket.into_inner()))
             }
             Err(other) => Self::Other(TokioIo::new(other)),
         }
@@ -101,7 +102,10 @@ impl Tunnel {
             return opaque::run(&gate, &origin, &authority, &hold, client, upstream).await;
         }
         match client {
-            Client::Socket(io) => self.read(io).await,
+            Client::Socket(io) => {
+                let stall = seconds(self.gate.limits.stall_seconds);
+                self.read(Stalling::new(io, stall)).await;
+            }
             Client::Other(io) => self.read(io).await,
         }
     }
@@ -112,9 +116,6 @@ impl Tunnel {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { gate, origin, authority, hold, .. } = self;
-        let mut io = TimeoutStream::new(io);
-        io.set_write_timeout(Some(seconds(gate.limits.stall_seconds)));
-        let io = Box::pin(io);
         let opened = tokio::select! {
             biased;
             _ = hold.lost() => return,

@@ -30,17 +30,17 @@ pub(super) async fn run(
     client: Client,
     upstream: Noted,
 ) {
-    let begun = Instant::now();
-    let counts = Counts::default();
+    let (connection, begun, counts) = (origin.connection, Instant::now(), Counts::default());
+    let mut ending = Ending { gate, connection, begun, counts, outcome: String::new() };
     let stall = seconds(gate.limits.stall_seconds);
     let passed = async {
         match client {
             Client::Socket(io) => match begin(io, &upstream, &authority.host).await {
-                Ok(io) => pass_from_socket(io, upstream, &counts, stall).await.map_err(broken_off),
+                Ok(io) => pass_from_socket(io, upstream, &ending.counts, stall).await.map_err(broken_off),
                 Err((why, io)) => Err(turn_away(gate, origin, authority, why, io).await),
             },
             Client::Other(io) => match begin(io, &upstream, &authority.host).await {
-                Ok(io) => pass(io, upstream, &counts, stall).await.map_err(broken_off),
+                Ok(io) => pass(io, upstream, &ending.counts, stall).await.map_err(broken_off),
                 Err((why, io)) => Err(turn_away(gate, origin, authority, why, io).await),
             },
         }
@@ -54,11 +54,27 @@ pub(super) async fn run(
         }
         passed = passed => passed.err().unwrap_or_else(|| "complete".to_owned()),
     };
-    let (up, down) = counts.both();
-    let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let event = Event::Tunnel { connection: origin.connection, up, down, milliseconds, outcome: &outcome };
-    if let Err(error) = gate.journal.record(&event) {
-        tracing::warn!(%error, connection = origin.connection, "the end of a tunnel could not be recorded");
+    ending.outcome = outcome;
+}
+
+/// What the journal will say of the tunnel. Said when this is dropped: whoever cuts connections drops what serves them.
+struct Ending<'a> {
+    gate: &'a Gate,
+    connection: u64,
+    begun: Instant,
+    counts: Counts,
+    outcome: String,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let (up, down) = self.counts.both();
+        let milliseconds = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let outcome = if self.outcome.is_empty() { "cut: the proxy ends" } else { &self.outcome };
+        let event = Event::Tunnel { connection: self.connection, up, down, milliseconds, outcome };
+        if let Err(error) = self.gate.journal.record(&event) {
+            tracing::warn!(%error, connection = self.connection, "the end of a tunnel could not be recorded");
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::pipe2;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::stalling::unread;
 
 /// Bytes that have passed so far.
 #[derive(Debug, Default)]
@@ -45,8 +48,9 @@ where
 {
     let (client_reader, client_writer) = tokio::io::split(client);
     let (upstream_reader, upstream_writer) = tokio::io::split(upstream);
-    let up = copy(client_reader, upstream_writer, &counts.up, stall);
-    let down = copy(upstream_reader, client_writer, &counts.down, stall);
+    let ended = Ended::new();
+    let up = copy(client_reader, upstream_writer, &counts.up, &ended, stall);
+    let down = copy(upstream_reader, client_writer, &counts.down, &ended, stall);
     tokio::try_join!(up, down).map(drop)
 }
 
@@ -54,12 +58,14 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     count: &AtomicU64,
+    ended: &Ended,
     stall: Duration,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let read = from.read(&mut buffer).await?;
+        let read = ended.unless_silent(from.read(&mut buffer), stall).await?;
         if read == 0 {
+            ended.note();
             return to.shutdown().await;
         }
         let written = async {
@@ -78,23 +84,103 @@ pub(super) async fn pass_sockets(
     counts: &Counts,
     stall: Duration,
 ) -> io::Result<()> {
-    let up = move_on(client, upstream, &counts.up, stall);
-    let down = move_on(upstream, client, &counts.down, stall);
+    let ended = Ended::new();
+    let up = move_on(client, upstream, &counts.up, &ended, stall);
+    let down = move_on(upstream, client, &counts.down, &ended, stall);
     tokio::try_join!(up, down).map(drop)
 }
 
-async fn move_on(from: &TcpStream, to: &TcpStream, count: &AtomicU64, stall: Duration) -> io::Result<()> {
+/// Whether one direction has come to its end. Nobody watches that side any more, so the other may not be silent for ever.
+struct Ended(watch::Sender<bool>);
+
+impl Ended {
+    fn new() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    fn note(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits for more, but not longer than `stall` once the other direction has ended.
+    async fn unless_silent<T>(&self, more: impl Future<Output = io::Result<T>>, stall: Duration) -> io::Result<T> {
+        let mut ended = self.0.subscribe();
+        let silence = async {
+            // The sender lives as long as this does.
+            let _ = ended.wait_for(|ended| *ended).await;
+            tokio::time::sleep(stall).await;
+        };
+        tokio::select! {
+            biased;
+            more = more => more,
+            () = silence => Err(io::Error::new(io::ErrorKind::TimedOut, "one side has ended and the other says nothing")),
+        }
+    }
+}
+
+async fn move_on(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    ended: &Ended,
+    stall: Duration,
+) -> io::Result<()> {
     loop {
-        from.readable().await?;
-        let (outlet, inlet) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
+        ended.unless_silent(from.readable(), stall).await?;
+        let (outlet, inlet) = match pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC) {
+            Ok(pipe) => pipe,
+            // Out of descriptors: what is open goes on without.
+            Err(Errno::EMFILE | Errno::ENFILE) => return copy_sockets(from, to, count, ended, stall).await,
+            Err(error) => return Err(error.into()),
+        };
         while let Some(taken) = take(from, &inlet)? {
             if taken == 0 {
+                ended.note();
                 return end(to);
             }
             tokio::time::timeout(stall, give(&outlet, to, taken)).await.map_err(|_| unread())??;
             count.fetch_add(taken as u64, Ordering::Relaxed);
+            // Others want to run as well, however fast both ends are.
+            tokio::task::consume_budget().await;
         }
     }
+}
+
+/// One direction through a buffer.
+async fn copy_sockets(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    ended: &Ended,
+    stall: Duration,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        ended.unless_silent(from.readable(), stall).await?;
+        let read = match from.try_read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        };
+        if read == 0 {
+            ended.note();
+            return end(to);
+        }
+        tokio::time::timeout(stall, write(to, &buffer[..read])).await.map_err(|_| unread())??;
+        count.fetch_add(read as u64, Ordering::Relaxed);
+    }
+}
+
+async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Moves what has come into the pipe; nothing when nothing has come, 0 at the end.
@@ -112,10 +198,6 @@ fn end(to: &TcpStream) -> io::Result<()> {
         Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn unread() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "what was sent was not read in time")
 }
 
 /// Empties the pipe.

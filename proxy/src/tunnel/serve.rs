@@ -58,15 +58,20 @@ where
             // In TLS nobody half-closes: a client that says so has gone, and what it waited for may end.
             let mut http1 = http1(&served_by.limits);
             let connection = http1.half_close(!is_private).serve_connection(TokioIo::new(io), service).with_upgrades();
-            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, std::future::pending()).await
+            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, std::future::pending::<bool>()).await
         }
         Protocol::Http2 => {
-            let service = service_fn(move |request| {
-                let (served, turn) = (service(request), used.begin());
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                let turn = used.begin();
+                request.extensions_mut().insert(Arc::clone(&turn));
+                let served = service(request);
                 async move { Ok::<_, Infallible>(served.await.map(|body| turn.during(body))) }
             });
             let connection = http2(&served_by.limits).serve_connection(TokioIo::new(io), service);
-            let idle = usage.idle_for(seconds(served_by.limits.header_seconds));
+            let idle = async {
+                usage.idle_for(seconds(served_by.limits.header_seconds)).await;
+                usage.was_used()
+            };
             to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, idle).await
         }
     };
@@ -80,21 +85,21 @@ where
     }
 }
 
-/// Runs a connection until it ends. When the process drains it finishes what it has begun; when it loses its permission or
-/// nobody uses it, it gets a moment to say so.
+/// Runs a connection until it ends. When the process drains, or nobody uses it any more, it finishes what it has begun; when
+/// it loses its permission, or was never used, it gets a moment to say so.
 async fn to_its_end<C: Future>(
     connection: C,
     finish: impl FnOnce(Pin<&mut C>),
     gate: &Gate,
     hold: &Hold,
-    idle: impl Future<Output = ()>,
+    unused: impl Future<Output = bool>,
 ) -> Option<C::Output> {
     let mut connection = std::pin::pin!(connection);
     let drains = tokio::select! {
         biased;
         ended = connection.as_mut() => return Some(ended),
         _ = hold.lost() => false,
-        () = idle => false,
+        was_used = unused => was_used,
         () = gate.capacity.draining() => true,
     };
     finish(connection.as_mut());

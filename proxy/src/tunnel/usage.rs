@@ -15,34 +15,40 @@ pub(super) struct Usage(Mutex<State>);
 #[derive(Debug, Clone, Copy)]
 struct State {
     open: usize,
+    used: bool,
     last: Instant,
 }
 
-/// One request, until the last byte of its reply.
+/// One request, until the last byte of its reply, or the end of the socket that it has become.
 #[derive(Debug)]
-pub(super) struct Turn(Arc<Usage>);
+pub(crate) struct Turn(Arc<Usage>);
 
 /// A reply that counts as long as it is not read to its end.
 #[derive(Debug)]
 pub(super) struct During<B> {
     body: B,
-    _turn: Turn,
+    _turn: Arc<Turn>,
 }
 
 impl Usage {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { open: 0, last: Instant::now() }))
+        Self(Mutex::new(State { open: 0, used: false, last: Instant::now() }))
     }
 
-    pub(super) fn begin(self: &Arc<Self>) -> Turn {
-        self.change(|state| state.open += 1);
-        Turn(Arc::clone(self))
+    pub(super) fn begin(self: &Arc<Self>) -> Arc<Turn> {
+        self.change(|state| (state.open, state.used) = (state.open + 1, true));
+        Arc::new(Turn(Arc::clone(self)))
+    }
+
+    /// Whether there has been a request at all.
+    pub(super) fn was_used(&self) -> bool {
+        self.change(|state| state.used)
     }
 
     /// Returns when no request has been open for this long.
     pub(super) async fn idle_for(&self, patience: Duration) {
         loop {
-            let State { open, last } = self.change(|state| *state);
+            let State { open, last, .. } = self.change(|state| *state);
             let since = if open > 0 { Instant::now() } else { last };
             if since + patience <= Instant::now() {
                 return;
@@ -57,7 +63,7 @@ impl Usage {
 }
 
 impl Turn {
-    pub(super) fn during<B>(self, body: B) -> During<B> {
+    pub(super) fn during<B>(self: Arc<Self>, body: B) -> During<B> {
         During { body, _turn: self }
     }
 }

@@ -17,6 +17,7 @@ use super::Resolver;
 use super::outgoing::{Noted, Outgoing};
 use super::resolve::ResolveError;
 use crate::limits::seconds;
+use crate::stalling::Stalling;
 use crate::{Limits, sockets};
 
 /// Opens connections to upstreams.
@@ -31,6 +32,8 @@ pub struct Dialer {
     outgoing: Outgoing,
     connect_timeout: Duration,
     handshake_timeout: Duration,
+    /// How long an upstream may leave what it is sent unread.
+    stall: Duration,
 }
 
 /// Which protocols an upstream is offered (ALPN, RFC 7301).
@@ -126,6 +129,7 @@ impl Dialer {
             outgoing: Outgoing::default(),
             connect_timeout: seconds(limits.connect_seconds),
             handshake_timeout: seconds(limits.handshake_seconds),
+            stall: seconds(limits.stall_seconds),
         }
     }
 
@@ -145,8 +149,8 @@ impl Dialer {
     ) -> Result<(Stream, Spoken), DialError> {
         let stream = self.connect(to, reach).await?;
         match scheme {
-            Scheme::Http => Ok((TokioIo::new(Box::new(stream)), Spoken::Http1)),
-            Scheme::Https => self.handshake(to, stream, offer).await,
+            Scheme::Http => Ok((TokioIo::new(Box::new(Stalling::new(stream, self.stall))), Spoken::Http1)),
+            Scheme::Https => self.handshake(to, Stalling::new(stream, self.stall), offer).await,
         }
     }
 
@@ -161,7 +165,12 @@ impl Dialer {
         Ok(self.outgoing.note(stream))
     }
 
-    async fn handshake(&self, to: &Authority, stream: Noted, offer: Offer) -> Result<(Stream, Spoken), DialError> {
+    async fn handshake(
+        &self,
+        to: &Authority,
+        stream: Stalling<Noted>,
+        offer: Offer,
+    ) -> Result<(Stream, Spoken), DialError> {
         let failed = |reason: String| DialError::Tls { authority: to.clone(), reason };
         let name = match &to.host {
             Host::Name(name) => ServerName::try_from(name.to_string()).map_err(|e| failed(e.to_string()))?,

@@ -48,7 +48,7 @@ pub(crate) struct Loan {
 
 /// What a loan keeps others from having.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// One of the connections that the upstream gets.
     Connection { _slot: OwnedSemaphorePermit },
     /// One of the streams of a connection.
@@ -57,7 +57,7 @@ pub(super) enum Turn {
 
 /// Counts the requests that are on an HTTP/2 connection; each holds one.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     open: Arc<AtomicUsize>,
     freed: Arc<Notify>,
 }
@@ -185,6 +185,11 @@ impl Line {
             peer.look.wake();
         }
         false
+    }
+
+    /// Sends one request that is sent only here.
+    pub(crate) async fn ask(&mut self, key: &Key, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
+        self.send(request).await.map_err(|unsent| unsent.fault.into_error(key))
     }
 
     /// Sends one request.

@@ -9,10 +9,10 @@ mod shelf;
 
 pub use dial::Dialer;
 pub(crate) use dial::{DialError, HTTP_1, HTTP_2, Offer, Spoken};
-pub(crate) use line::{Line, Loan};
+pub(crate) use line::{Line, Loan, Turn};
 pub(crate) use outgoing::Noted;
 pub use outgoing::Outgoing;
 pub use pool::Pool;
-pub(crate) use pool::{Key, SWEEP_INTERVAL, SendError, absolute, broken, host_text, is_grpc};
+pub(crate) use pool::{Key, SWEEP_INTERVAL, SendError, absolute, host_text, is_grpc};
 pub(crate) use resolve::ResolveError;
 pub use resolve::{Pin, PinError, Resolver};

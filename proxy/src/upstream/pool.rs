@@ -11,7 +11,7 @@ use tollgate_policy::Reach;
 use tollgate_secrets::Outbound;
 
 use super::dial::DialError;
-use super::line::{self, Line, Loan, Unsent};
+use super::line::{self, Line, Loan, Turn, Unsent};
 use super::shelf::Shelf;
 use super::{Dialer, Offer};
 use crate::Limits;
@@ -106,18 +106,19 @@ impl Pool {
     }
 
     /// A connection on which a WebSocket can be opened: a stream of an HTTP/2 connection that is open and takes extended
-    /// CONNECT (RFC 8441), else one over HTTP/1 of its own, else HTTP/2 where the upstream speaks nothing else.
-    pub(crate) async fn open_for_websocket(&self, key: &Key) -> Result<Line, SendError> {
-        if let Some(line) = self.shelf(key).extended() {
-            return Ok(line);
+    /// CONNECT (RFC 8441), to be held as long as it is open, else one over HTTP/1 of its own, else HTTP/2 where the upstream
+    /// speaks nothing else.
+    pub(crate) async fn open_for_websocket(&self, key: &Key) -> Result<(Line, Option<Turn>), SendError> {
+        if let Some((line, turn)) = self.shelf(key).extended() {
+            return Ok((line, Some(turn)));
         }
         let refused = match line::open(&self.dialer, key, Offer::Http1).await {
             Err(error @ SendError::Dial(DialError::Tls { .. })) => error,
-            opened => return opened,
+            opened => return opened.map(|line| (line, None)),
         };
         let line = line::open(&self.dialer, key, Offer::Both).await.map_err(|_| refused)?;
         if line.takes_extended_connect().await {
-            return Ok(line);
+            return Ok((line, None));
         }
         let reason = "it speaks neither HTTP/1 nor WebSocket over HTTP/2".to_owned();
         Err(SendError::Broken { authority: key.authority.clone(), reason })

@@ -84,12 +84,15 @@ pub struct Resolver {
 /// The addresses of a name, and until when they are believed. They are classified anew with each use.
 #[derive(Debug, Clone)]
 struct Known {
-    addresses: Arc<[IpAddr]>,
+    found: Result<Arc<[IpAddr]>, ResolveError>,
     until: Instant,
 }
 
 /// The system's resolver tells no time to live; this is short enough for services that move.
 const BELIEVED: Duration = Duration::from_secs(10);
+
+/// A name that cannot be resolved is not asked for with every request.
+const FAILURE_BELIEVED: Duration = Duration::from_secs(2);
 
 /// Names that are looked up at a time.
 const MAX_LOOKUPS: usize = 64;
@@ -134,7 +137,7 @@ impl Resolver {
 
     async fn look_up(&self, host: &Host, name: &str) -> Result<Arc<[IpAddr]>, ResolveError> {
         if let Some(known) = self.known.get(host).filter(|known| known.until > Instant::now()) {
-            return Ok(known.addresses);
+            return known.found;
         }
         if let Some(known) = self.known.get(host) {
             self.known.remove_if(host, |stale| stale.until == known.until);
@@ -143,10 +146,11 @@ impl Resolver {
         let known = self.known.get_or_insert_async(host, async {
             let turn = Arc::clone(&self.lookups).acquire_owned().await;
             let turn = turn.expect("nothing closes this semaphore");
-            let addresses = lookup(host, name, turn).await?.into();
-            Ok::<_, ResolveError>(Known { addresses, until: Instant::now() + BELIEVED })
+            let found = lookup(host, name, turn).await.map(Arc::from);
+            let believed = if found.is_ok() { BELIEVED } else { FAILURE_BELIEVED };
+            Ok::<_, ResolveError>(Known { found, until: Instant::now() + believed })
         });
-        Ok(known.await?.addresses)
+        known.await?.found
     }
 }
 

@@ -153,7 +153,9 @@ impl Shelf {
     async fn find_with_room(self: &Arc<Self>, key: &Key) -> Result<Found, SendError> {
         let found = async {
             loop {
-                let freed = self.freed.notified();
+                let mut freed = std::pin::pin!(self.freed.notified());
+                // Counts from now on, not only once it waits.
+                freed.as_mut().enable();
                 match self.find() {
                     Found::Full => freed.await,
                     found => return found,
@@ -185,11 +187,12 @@ impl Shelf {
     }
 
     /// A connection that takes extended CONNECT.
-    pub(super) fn extended(&self) -> Option<Line> {
-        let stock = self.stock();
-        let mut open = stock.shared.iter().filter(|shared| !shared.sender.is_closed());
+    pub(super) fn extended(&self) -> Option<(Line, Turn)> {
+        let mut stock = self.stock();
+        let mut open = stock.shared.iter_mut().filter(|shared| !shared.sender.is_closed() && shared.has_room());
         let shared = open.find(|shared| shared.peer.takes_extended_connect())?;
-        Some(shared.line())
+        shared.used = Instant::now();
+        Some((shared.line(), Turn::Stream(shared.streams.one_more())))
     }
 
     fn take_idle(&self) -> Option<http1::SendRequest<Upload>> {

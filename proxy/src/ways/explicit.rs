@@ -22,8 +22,10 @@ use super::front::{Front, Visitor};
 use crate::body::ReplyBody;
 use crate::exchange::{Place, exchange};
 use crate::framing::{self, Framed};
+use crate::limits::seconds;
 use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Dialect, Refusal};
+use crate::stalling::Stalling;
 use crate::tunnel::{Tunnel, http1};
 use crate::{Capacity, Gate, Limits};
 
@@ -67,7 +69,7 @@ async fn serve_requests<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = AtomicBool::new(false);
-    let (stream, heads) = Framed::new(stream, limits);
+    let (stream, heads) = Framed::new(Stalling::new(stream, seconds(limits.stall_seconds)), limits);
     let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         let (whose, slot, heads, method) = (&whose, Arc::clone(&slot), &heads, request.method().clone());

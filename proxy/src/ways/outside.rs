@@ -30,6 +30,7 @@ use crate::framing::{self, Framed};
 use crate::limits::seconds;
 use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Dialect, Refusal, alert};
+use crate::stalling::Stalling;
 use crate::tunnel::opening::Prefixed;
 use crate::tunnel::{Client, Tunnel, http1};
 
@@ -165,7 +166,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = AtomicBool::new(false);
-    let (io, heads) = Framed::new(io, &gate.limits);
+    let (io, heads) = Framed::new(Stalling::new(io, seconds(gate.limits.stall_seconds)), &gate.limits);
     let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         let (heads, method) = (&heads, request.method().clone());
@@ -177,7 +178,7 @@ where
         };
         async move { Ok::<_, Infallible>(heads.answer(&method, serve, refuse).await) }
     });
-    let served = http1(&gate.limits).serve_connection(TokioIo::new(io), service);
+    let served = http1(&gate.limits).serve_connection(TokioIo::new(io), service).with_upgrades();
     if let Err(error) = gate.capacity.serve(served, |c| c.graceful_shutdown()).await {
         tracing::debug!(connection = origin.connection, %error, "redirected connection ended");
     }

@@ -1,5 +1,7 @@
 //! The two opening handshakes (RFC 6455, section 4; RFC 8441, section 5). Neither key nor extension of one leg is the other's.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,8 +19,9 @@ use crate::body::scrub_headers;
 use crate::course::Course;
 use crate::exchange::headers::clean_reply;
 use crate::search::Search;
+use crate::tunnel::Turn as Requested;
 use crate::upload::Upload;
-use crate::upstream::{Key, Line, Pool, SendError, host_text};
+use crate::upstream::{Key, Line, Pool, SendError, Turn, host_text};
 
 /// A client's wish to switch.
 pub(crate) struct Upgrade {
@@ -27,6 +30,8 @@ pub(crate) struct Upgrade {
     accept: Option<HeaderValue>,
     protocols: Vec<String>,
     offers_extensions: bool,
+    /// What keeps the client's connection from being taken for unused.
+    pub(super) turn: Option<Arc<Requested>>,
 }
 
 /// Why a request that wants to switch is no opening handshake.
@@ -70,8 +75,10 @@ pub(crate) fn read_upgrade(parts: &mut Parts) -> Result<Option<Upgrade>, Handsha
         return Err(HandshakeError::Version);
     }
     let stream = parts.extensions.remove::<OnUpgrade>().ok_or(HandshakeError::NotSwitchable)?;
+    let turn = parts.extensions.remove();
     let offers_extensions = parts.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
-    Ok(Some(Upgrade { stream, accept, protocols: tokens(&parts.headers, &SEC_WEBSOCKET_PROTOCOL), offers_extensions }))
+    let protocols = tokens(&parts.headers, &SEC_WEBSOCKET_PROTOCOL);
+    Ok(Some(Upgrade { stream, accept, protocols, offers_extensions, turn }))
 }
 
 impl Upgrade {
@@ -88,8 +95,8 @@ impl Upgrade {
 
 /// What an upstream said to a handshake.
 pub(super) enum Opened {
-    /// It switches.
-    Switched(Box<Response<Incoming>>),
+    /// It switches; what of a shared connection the socket takes.
+    Switched(Box<Response<Incoming>>, Option<Turn>),
     /// An ordinary reply.
     Refused(Box<Response<Incoming>>),
 }
@@ -101,32 +108,32 @@ pub(super) async fn open(pool: &Pool, key: &Key, mut parts: Parts, read: bool) -
     }
     parts.headers.remove(SEC_WEBSOCKET_KEY);
     let broken = |reason: &str| SendError::Broken { authority: key.authority.clone(), reason: reason.to_owned() };
-    let body = Upload::none();
-    match pool.open_for_websocket(key).await? {
-        Line::Http1(mut sender) => {
+    let (mut line, turn) = pool.open_for_websocket(key).await?;
+    let expected = match &line {
+        Line::Http1(_) => {
             let nonce = nonce().ok_or_else(|| broken("no random bytes for a key"))?;
             let expected = accept_of(nonce.as_bytes());
             prepare_http1(&mut parts, key, nonce);
-            let sent = sender.send_request(Request::from_parts(parts, body)).await;
-            let reply = Box::new(sent.map_err(|e| crate::upstream::broken(key, &e))?);
-            if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
-                return Ok(Opened::Refused(reply));
-            }
-            let agrees = one(reply.headers(), &SEC_WEBSOCKET_ACCEPT) == Some(&expected)
-                && has_token(reply.headers(), &UPGRADE, "websocket")
-                && has_token(reply.headers(), &CONNECTION, "upgrade");
-            if agrees {
-                Ok(Opened::Switched(reply))
-            } else {
-                Err(broken("its answer does not fit the handshake's key"))
-            }
+            Some(expected)
         }
-        Line::Http2(mut sender, _) => {
+        Line::Http2(..) => {
             prepare_http2(&mut parts, key);
-            let sent = sender.send_request(Request::from_parts(parts, body)).await;
-            let reply = Box::new(sent.map_err(|e| crate::upstream::broken(key, &e))?);
-            Ok(if reply.status() == StatusCode::OK { Opened::Switched(reply) } else { Opened::Refused(reply) })
+            None
         }
+    };
+    let reply = Box::new(line.ask(key, Request::from_parts(parts, Upload::none())).await?);
+    let switched = if expected.is_some() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK };
+    if reply.status() != switched {
+        return Ok(Opened::Refused(reply));
+    }
+    let agrees = expected.is_none_or(|expected| {
+        one(reply.headers(), &SEC_WEBSOCKET_ACCEPT) == Some(&expected)
+            && has_token(reply.headers(), &UPGRADE, "websocket")
+            && has_token(reply.headers(), &CONNECTION, "upgrade")
+    });
+    match agrees {
+        true => Ok(Opened::Switched(reply, turn)),
+        false => Err(broken("its answer does not fit the handshake's key")),
     }
 }
 

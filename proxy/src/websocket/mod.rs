@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use http::Response;
 use tollgate_policy::Permit;
-use tollgate_secrets::{Fields, Outbound};
+use tollgate_secrets::Outbound;
 
 pub(crate) use handshake::{Upgrade, read_upgrade};
 
@@ -34,8 +34,8 @@ pub(crate) struct Socket {
     pub(crate) permit: Permit,
     pub(crate) key: Key,
     pub(crate) search: Option<Search>,
-    /// The fields of messages in which credentials are exchanged.
-    pub(crate) messages: Option<Arc<Fields>>,
+    /// Whether credentials are exchanged in messages.
+    pub(crate) lends: bool,
     pub(crate) course: Arc<Course>,
 }
 
@@ -47,7 +47,7 @@ impl Socket {
 
     /// Whether the client's messages have to be whole before they may go on.
     fn reads_messages(&self) -> bool {
-        self.permit.requires_upgrade() || self.messages.is_some()
+        self.permit.requires_upgrade() || self.lends
     }
 
     /// What goes up in the place of one text message; nothing where it is the message itself. Judged by the rules in force
@@ -56,9 +56,8 @@ impl Socket {
         if self.permit.requires_upgrade() {
             record_message(&self.gate, &self.asking, self.number, text)?;
         }
-        let Some(fields) = &self.messages else { return Ok(None) };
-        let (filled, exchanged) =
-            lending::fill_message(fields, text).map_err(|error| lending::refuse(&self.asking, &error))?;
+        let filled = lending::fill_message(&self.gate.rules.current(), &self.asking, text)?;
+        let Some((filled, exchanged)) = filled else { return Ok(None) };
         self.course.note(|notes| {
             let new = exchanged.into_iter().filter(|name| !notes.exchanged.contains(name)).collect::<Vec<_>>();
             notes.exchanged.extend(new);
@@ -83,7 +82,7 @@ pub(crate) async fn open(
         let problem = refusal.problem();
         socket.course.end(format!("{}: {}", problem.error.name(), problem.detail));
     })?;
-    let reply = match opened {
+    let (reply, upstream_turn) = match opened {
         Opened::Refused(reply) if upgrade.is_opened_by(reply.status()) => {
             return Err(broken(&socket, format!("it answered {} and did not switch", reply.status())));
         }
@@ -91,7 +90,7 @@ pub(crate) async fn open(
             let Socket { asking, search, course, .. } = socket;
             return pass_on(&asking, *reply, Passage::alone(search, course));
         }
-        Opened::Switched(reply) => *reply,
+        Opened::Switched(reply, turn) => (*reply, turn),
     };
     let read = socket.is_read();
     let answered = handshake::answer(reply, &upgrade, read, socket.search.as_mut(), &socket.course);
@@ -99,6 +98,8 @@ pub(crate) async fn open(
     let opaque = head.headers.contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS);
     head.version = http::Version::HTTP_11;
     tokio::spawn(async move {
+        // Held on both connections for as long as the socket is open.
+        let _turns = (upstream_turn, upgrade.turn.clone());
         match upgrade.into_stream().await {
             Ok(client) => {
                 let gate = Arc::clone(&socket.gate);

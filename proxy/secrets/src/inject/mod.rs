@@ -98,12 +98,16 @@ pub fn inject(
     swap.target(&mut parts)?;
     swap.headers(&mut parts.headers)?;
     let body = swap.body(&mut parts);
-    let messages = swap.fields(swap.rewrites.messages, |slot| match slot {
-        Slot::WebSocket(name) => Some(name),
-        _ => None,
-    });
+    let messages = swap.messages();
     let Swap { exchanged, inert, .. } = swap;
     Ok(Outbound { parts, exchanged, inert, scrub: destination.needles().cloned(), body, messages })
+}
+
+/// What to exchange in a text message of a WebSocket that a request has opened: asked anew with each, since the bindings and
+/// secrets of now count. `permit` is that of the request under the rules of now, `destination` as for [`inject`].
+#[must_use]
+pub fn message_fields(permit: &Permit, ask: &Ask<'_>, destination: &Destination<'_>) -> Option<Arc<Fields>> {
+    Swap { ask, destination, rewrites: permit.rewrites(), exchanged: Vec::new(), inert: Vec::new() }.messages()
 }
 
 /// One request on its way through.
@@ -183,6 +187,13 @@ impl<'a> Swap<'a> {
         let encoding = kind.filter(|_| plain)?;
         parts.headers.remove(header::CONTENT_LENGTH);
         Some((fields, encoding))
+    }
+
+    fn messages(&self) -> Option<Arc<Fields>> {
+        self.fields(self.rewrites.messages, |slot| match slot {
+            Slot::WebSocket(name) => Some(name),
+            _ => None,
+        })
     }
 
     /// The fields that are open to this request: those that a binding names; `all` of them, where its endpoint says so, for

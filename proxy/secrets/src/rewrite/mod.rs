@@ -69,6 +69,11 @@ impl Fields {
         Self { vault, open }
     }
 
+    /// Names of the credentials that may be put in.
+    pub fn credentials(&self) -> impl Iterator<Item = &str> {
+        self.open.iter().map(|(_, index)| self.vault.secrets()[*index].name().as_str())
+    }
+
     /// True when some credential may stand in the field.
     fn is_open(&self, name: &str) -> bool {
         self.open.iter().any(|(open, _)| open.as_deref().is_none_or(|open| open == name))
