@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs every test. Installs what the tests need, or says what to install: curl, git, Python 3 with venv and Node.js as
-# Debian packages, requests and httpx from pip into a folder of their own.
+# Debian packages, requests, httpx, h11, httptools, grpcio and websockets from pip into a folder of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,11 +27,12 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 export TOLLGATE_TEST_PYTHON="/var/tmp/tollgate-test-python-$(id -u)"
-if ! "$TOLLGATE_TEST_PYTHON/bin/python" -c 'import requests, httpx' 2>/dev/null; then
-    say "installing requests and httpx into $TOLLGATE_TEST_PYTHON"
+if ! "$TOLLGATE_TEST_PYTHON/bin/python" -c 'import requests, httpx, h11, httptools, grpc, websockets' 2>/dev/null; then
+    say "installing Python packages into $TOLLGATE_TEST_PYTHON"
     rm -rf "$TOLLGATE_TEST_PYTHON"
     /usr/bin/python3 -m venv "$TOLLGATE_TEST_PYTHON"
-    "$TOLLGATE_TEST_PYTHON/bin/pip" install --quiet --disable-pip-version-check requests httpx
+    "$TOLLGATE_TEST_PYTHON/bin/pip" install --quiet --disable-pip-version-check \
+        requests httpx h11 httptools grpcio websockets
     chmod -R a+rX "$TOLLGATE_TEST_PYTHON"
 fi
 

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+pub mod frames;
 pub mod loopback;
 mod origin;
+pub mod raw;
 mod standalone;
 pub mod websocket;
 

@@ -142,12 +142,21 @@ fn reply(path: &str, arrived: &Arrived, files: &Path) -> Reply {
         ),
         ["", "hostile", how] => hostile(how, arrived),
         ["", "bytes", count] => whole("x".repeat(count.parse().unwrap_or(0))),
-        ["", "files", rest @ ..] => match std::fs::read(files.join(rest.join("/"))) {
-            Ok(content) => whole(content),
-            Err(_) => status(StatusCode::NOT_FOUND),
-        },
+        ["", "files", rest @ ..] => file(files.join(rest.join("/"))),
         _ => whole("ok"),
     }
+}
+
+/// A file, or the page of a folder.
+fn file(path: PathBuf) -> Reply {
+    if path.is_dir() {
+        let page = std::fs::read(path.join("index.html"));
+        return page.map_or_else(
+            |_| status(StatusCode::NOT_FOUND),
+            |page| with(header::CONTENT_TYPE, header::HeaderValue::from_static("text/html"), page),
+        );
+    }
+    std::fs::read(path).map_or_else(|_| status(StatusCode::NOT_FOUND), whole)
 }
 
 /// Replies that hand the token back where few look for it. The token is the authorization's last word.

@@ -41,6 +41,9 @@ pub enum Wrong {
     /// A request line that is not `METHOD TARGET HTTP/1.x` with one blank in between.
     #[error("the request line is wrong")]
     RequestLine,
+    /// A target that is none of the four forms (RFC 9112, section 3.2).
+    #[error("the request target is wrong")]
+    Target,
     /// Another version of HTTP than 1.0 and 1.1.
     #[error("only HTTP/1.0 and HTTP/1.1 are spoken here")]
     Version,

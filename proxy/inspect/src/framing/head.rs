@@ -25,10 +25,15 @@ pub(super) fn length(bytes: &[u8], seen: usize) -> Result<Option<usize>, Wrong> 
     }
     // Up to here every line ends with both characters.
     let mut from = seen;
+    let mut is_first = !bytes[..seen].contains(&b'\n');
     while let Some(at) = bytes[from..].iter().position(|byte| *byte == b'\n') {
         let end = from + at;
         let Some(line) = bytes[..end].strip_suffix(b"\r") else { return Err(Wrong::BareLineFeed) };
-        if line.ends_with(b"\n") {
+        if is_first {
+            // At once: who says something else than requests need not be waited for.
+            check_request_line(line)?;
+            is_first = false;
+        } else if line.ends_with(b"\n") {
             return Ok(Some(end + 1));
         }
         from = end + 1;
@@ -36,10 +41,11 @@ pub(super) fn length(bytes: &[u8], seen: usize) -> Result<Option<usize>, Wrong> 
     Ok(None)
 }
 
-/// Reads a whole head.
+/// Reads a whole head, the line of its request being right.
 pub(super) fn read(head: &[u8], headers: usize) -> Result<Body, Wrong> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let line = request_line(lines.next().unwrap_or_default())?;
+    let line = lines.next().unwrap_or_default();
+    let line = RequestLine { is_connect: line.starts_with(b"CONNECT "), is_http_11: line.ends_with(b" HTTP/1.1") };
     let mut found = Found::default();
     for (count, header) in lines.take_while(|line| !line.is_empty()).enumerate() {
         if count == headers {
@@ -56,7 +62,7 @@ struct RequestLine {
     is_http_11: bool,
 }
 
-fn request_line(line: &[u8]) -> Result<RequestLine, Wrong> {
+fn check_request_line(line: &[u8]) -> Result<(), Wrong> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
@@ -71,7 +77,8 @@ fn request_line(line: &[u8]) -> Result<RequestLine, Wrong> {
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => return Err(Wrong::Version),
         _ => return Err(Wrong::RequestLine),
     }
-    Ok(RequestLine { is_connect: method == b"CONNECT", is_http_11: version == b"HTTP/1.1" })
+    // As it will be read behind.
+    http::Uri::try_from(target).map(drop).map_err(|_| Wrong::Target)
 }
 
 fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Wrong> {

@@ -168,6 +168,22 @@ fn c9_request_lines() {
 }
 
 #[test]
+fn a7_targets() {
+    for target in ["a::1", "http://a:b:c/", "http://a b/", "//", "http:///x", "a<b"] {
+        let (_, _, wrong) = pass(&[format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()]);
+        assert!(matches!(wrong, Some(Wrong::Target | Wrong::RequestLine)) || target == "//", "{target}: {wrong:?}");
+    }
+}
+
+/// A line that is no request line is not waited behind.
+#[test]
+fn other_protocols_are_found_early() {
+    check(b"EHLO there\r\n", Err(Wrong::RequestLine));
+    let (_, _, wrong) = pass(&[b"EHLO th", b"ere\r", b"\n"]);
+    assert_eq!(wrong, Some(Wrong::RequestLine));
+}
+
+#[test]
 fn hosts() {
     check(b"GET / HTTP/1.1\r\n\r\n", Err(Wrong::Host));
     check(b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", Err(Wrong::Host));
