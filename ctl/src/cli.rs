@@ -232,7 +232,7 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf, crate::failure::Failure> 
 }
 
 /// `TOLLGATE_LOG=debug` and the like show what the proxy does, on stderr.
-fn start_tracing() {
+pub fn start_tracing() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TOLLGATE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

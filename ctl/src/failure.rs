@@ -42,6 +42,11 @@ impl Failure {
         self.exit_code()
     }
 
+    /// What failed.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The sentence.
     pub fn message(&self) -> &str {
         &self.message

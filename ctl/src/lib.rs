@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod failure;
 mod home;
+mod openshell;
 mod operator;
 mod output;
 mod session;
@@ -17,3 +18,4 @@ mod standalone;
 mod watch;
 
 pub use cli::main;
+pub use openshell::main as openshell;

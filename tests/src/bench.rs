@@ -250,6 +250,12 @@ pub fn program() -> &'static Path {
     PROGRAM.get_or_init(|| enterable("tollgate"))
 }
 
+/// The `openshell` under test.
+#[must_use]
+pub fn front_door() -> PathBuf {
+    enterable("openshell")
+}
+
 /// Makes a command run on a kernel that seems to lack `feature`; see `src/bin/without.rs`.
 #[must_use]
 pub fn without(feature: &str, command: &Command) -> Command {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tollgate_tests::{Bench, Finished, Started, finish};
+use tollgate_tests::{Bench, Finished, LISTENERS, Proxy, Started, finish};
 
 const VALUE: &str = "ghp_therealvalueABCDEFGHIJKLMNOPQRSTUVWX";
 const OTHER: &str = "ghp_anotherrealvalueABCDEFGHIJKLMNOPQRST";
@@ -200,4 +200,30 @@ fn k9_what_cannot_be_told_is_named() {
     assert_eq!((finished.code, &*finished.stdout), (1, "OWN_TOKEN is revoked\n"), "{finished:?}");
     assert!(finished.stderr.contains("sandbox deaf (it gives no answer"), "{finished:?}");
     drop(socket);
+}
+
+/// An agent of a stand-alone proxy has its providers as well, and is told of a rotation by name.
+#[test]
+fn k9_agents_of_a_proxy_have_providers() {
+    let bench = with_own_provider(JUDGED);
+    let agents = "agents: [{ name: alice, sources: [\"127.0.0.1\"], policy: policy.yaml, providers: [work] }]";
+    bench.configure(&format!("{LISTENERS}\n{agents}"));
+    let proxy = Proxy::start(&bench);
+    let environment =
+        finish(bench.proxy().args(["env", "alice", "--address", "127.0.0.1:1", "-o", "json"])).succeeded();
+    let environment: serde_json::Value = serde_json::from_str(&environment).expect("JSON");
+    let header = format!("x-own: {}", environment["OWN_TOKEN"].as_str().expect("a placeholder"));
+    let ask = || {
+        let status = bench.curl(&proxy.url(""), &["-H", &header], "https://api.test/").status;
+        (status, bench.origin.arrived().last().and_then(|arrived| arrived.header("x-own").map(str::to_owned)))
+    };
+    assert_eq!(ask(), (200, Some(VALUE.to_owned())));
+    let other = bench.write("other", OTHER);
+    let said =
+        tollgate(&bench, &["credential", "rotate", "OWN_TOKEN", "--file", other.to_str().expect("text")]).succeeded();
+    assert!(said.ends_with("proxy proxy: agent alice: in force\n"), "{said}");
+    assert_eq!(ask(), (200, Some(OTHER.to_owned())));
+    let told = bench.proxy_events(1, "credential");
+    assert_eq!((told[0]["agent"].as_str(), told[0]["outcome"].as_str()), (Some("alice"), Some("rotated")));
+    assert_eq!(proxy.stop().code, 0);
 }

@@ -11,7 +11,7 @@ mod status;
 pub use audit::{read_key, verify};
 pub use credential::{CredentialCommand, credential};
 pub use policy::{PolicyCommand, policy};
-pub use provider::{ProviderCommand, provider};
+pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};
 pub use run::{run, runtime};
 pub use status::status;

@@ -7,7 +7,7 @@ use tollgate_policy::profile::Profile;
 use tollgate_secrets::SecretName;
 use zeroize::Zeroizing;
 
-use super::credential::check_value;
+use super::credential::{check_value, tell};
 use crate::credentials::{Provider, Providers, Store, profile, profiles};
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
@@ -71,11 +71,28 @@ pub struct CreateArguments {
     from_existing: bool,
 }
 
+/// A provider to be, whichever command line it was written on.
+#[derive(Debug)]
+pub struct NewProvider {
+    /// Its name.
+    pub name: String,
+    /// The profile's id.
+    pub kind: String,
+    /// Variables that hold its credentials.
+    pub credentials: Vec<String>,
+    /// As well, every credential of the profile that is in the environment.
+    pub from_existing: bool,
+}
+
 /// Does it.
 pub fn provider(command: ProviderCommand) -> Result<ExitCode, Failure> {
     let home = Home::open()?;
     match command {
-        ProviderCommand::Create(arguments) => create(&home, &arguments)?,
+        ProviderCommand::Create(CreateArguments { name, kind, credentials, from_existing }) => {
+            let new = NewProvider { name, kind, credentials, from_existing };
+            let count = create_provider(&home, &new)?;
+            println!("provider {} of {}: {count} credentials", new.name, new.kind);
+        }
         ProviderCommand::Get { name, output } => {
             let providers = Providers::open(&home)?;
             print(output, &[(name.as_str(), providers.get(&name)?)]);
@@ -97,56 +114,85 @@ pub fn provider(command: ProviderCommand) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn create(home: &Home, arguments: &CreateArguments) -> Result<(), Failure> {
-    let profile = profile(home, &arguments.kind)?;
+/// Makes a provider, with the values that are in the environment kept in the store; gives the number of its credentials.
+pub fn create_provider(home: &Home, new: &NewProvider) -> Result<usize, Failure> {
+    let profile = profile(home, &new.kind)?;
     let mut providers = Providers::open(home)?;
-    let names = chosen(&profile, arguments)?;
-    let mut values = Vec::new();
-    for name in &names {
-        let value = std::env::var(name.as_str()).map(Zeroizing::new).ok();
-        if let Some(value) = &value {
-            check_value(home, name, value)?;
-        }
-        values.push((name.to_string(), value));
-    }
+    let names = chosen(&profile, new)?;
+    let values = in_environment(home, &names)?;
     let store = Store::of(home);
     let kept = store.read()?;
-    if let Some((name, _)) = values.iter().find(|(name, value)| value.is_none() && !kept.0.contains_key(name)) {
+    let is_there = |name: &SecretName| {
+        values.iter().any(|(known, _)| *known == name.as_str()) || kept.0.contains_key(name.as_str())
+    };
+    if let Some(name) = names.iter().find(|name| !is_there(name)) {
         let message =
             format!("{name} is neither in the environment nor kept; export it or run: tollgate credential set {name}");
         return Err(Failure::new(Kind::Credential, message));
     }
     let credentials = names.iter().map(ToString::to_string).collect();
-    providers.create(&arguments.name, Provider { kind: arguments.kind.clone(), credentials })?;
-    store.change(|entries| {
-        for (name, value) in values {
-            if let Some(value) = value {
-                entries.0.entry(name).or_default().rotate(value);
-            }
+    providers.create(&new.name, Provider { kind: new.kind.clone(), credentials })?;
+    keep(&store, values)?;
+    Ok(names.len())
+}
+
+/// Gives credentials of a provider the values that they have in the environment, all of them where none is named; returns when
+/// they are in force in what runs.
+pub fn renew_provider(home: &Home, name: &str, credentials: &[String]) -> Result<(), Failure> {
+    let providers = Providers::open(home)?;
+    let provider = providers.get(name)?;
+    if let Some(other) = credentials.iter().find(|name| !provider.credentials.contains(name)) {
+        let message = format!("{other} is no credential of {name}, which has {}", provider.credentials.join(", "));
+        return Err(Failure::new(Kind::Credential, message));
+    }
+    let wanted = if credentials.is_empty() { &provider.credentials } else { credentials };
+    let names: Vec<_> = wanted.iter().filter_map(|name| SecretName::parse(name).ok()).collect();
+    let values = in_environment(home, &names)?;
+    let missing = wanted.iter().find(|name| values.iter().all(|(known, _)| known != *name));
+    if let Some(missing) = missing.filter(|_| values.is_empty() || !credentials.is_empty()) {
+        return Err(Failure::new(Kind::Credential, format!("{missing} is not in the environment; export it")));
+    }
+    let changed: Vec<_> = values.iter().map(|(name, _)| name.clone()).collect();
+    keep(&Store::of(home), values)?;
+    changed.iter().try_for_each(|name| tell(home, name))
+}
+
+/// The values that the environment has, each found fit to be one.
+fn in_environment(home: &Home, names: &[SecretName]) -> Result<Vec<(String, Zeroizing<String>)>, Failure> {
+    let mut values = Vec::new();
+    for name in names {
+        if let Ok(value) = std::env::var(name.as_str()).map(Zeroizing::new) {
+            check_value(home, name, &value)?;
+            values.push((name.to_string(), value));
         }
+    }
+    Ok(values)
+}
+
+fn keep(store: &Store, values: Vec<(String, Zeroizing<String>)>) -> Result<(), Failure> {
+    store.change(|entries| {
+        values.into_iter().for_each(|(name, value)| entries.0.entry(name).or_default().rotate(value));
         Ok(())
-    })?;
-    println!("provider {} of {}: {} credentials", arguments.name, arguments.kind, names.len());
-    Ok(())
+    })
 }
 
 /// The variables of the new provider: those that were named, or what the profile knows and the environment has.
-fn chosen(profile: &Profile, arguments: &CreateArguments) -> Result<Vec<SecretName>, Failure> {
+fn chosen(profile: &Profile, new: &NewProvider) -> Result<Vec<SecretName>, Failure> {
     let mut names = Vec::new();
-    for text in &arguments.credentials {
+    for text in &new.credentials {
         let hint = if text.contains('=') { "; the value is never given on the command line" } else { "" };
         names.push(SecretName::parse(text).map_err(|e| Failure::new(Kind::Usage, format!("--credential: {e}{hint}")))?);
     }
-    let wants_all = arguments.from_existing || names.is_empty();
+    let wants_all = new.from_existing || names.is_empty();
     for credential in profile.credentials.iter().filter(|_| wants_all) {
         let set = credential.variables.iter().find(|variable| std::env::var_os(&***variable).is_some());
-        if set.is_none() && credential.required && arguments.credentials.is_empty() {
+        if set.is_none() && credential.required && new.credentials.is_empty() {
             let variables = credential.variables.join(" or ");
             let message = format!("the profile {} needs {variables}, which is not set; export it", profile.id);
             return Err(Failure::new(Kind::Credential, message));
         }
         let name = set.and_then(|variable| SecretName::parse(variable).ok());
-        names.extend(name.filter(|name| !arguments.credentials.iter().any(|known| known == name.as_str())));
+        names.extend(name.filter(|name| !new.credentials.iter().any(|known| known == name.as_str())));
     }
     Ok(names)
 }

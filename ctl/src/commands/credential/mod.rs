@@ -2,6 +2,8 @@
 
 mod running;
 
+pub use running::tell;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -101,12 +103,12 @@ pub fn credential(command: CredentialCommand) -> Result<ExitCode, Failure> {
         CredentialCommand::Revoke { name } => {
             change(&store, &name, |entry| entry.revoke())?;
             println!("{name} is revoked");
-            running::tell(&home, &name)?;
+            tell(&home, &name)?;
         }
         CredentialCommand::Reset { name } => {
             store.change(|entries| entries.0.remove(&name).map(drop).ok_or_else(|| missing(&name)))?;
             println!("{name} is forgotten");
-            running::tell(&home, &name)?;
+            tell(&home, &name)?;
         }
         CredentialCommand::Test { names, pins, upstream_cas } => {
             return test(&Access::of(&home, &pins, &upstream_cas)?, names);
@@ -141,7 +143,7 @@ fn set(home: &Home, store: &Store, arguments: &SetArguments) -> Result<(), Failu
         Ok(())
     })?;
     println!("{name} is kept in {}", store.path().display());
-    running::tell(home, name.as_str())
+    tell(home, name.as_str())
 }
 
 fn rotate(home: &Home, store: &Store, arguments: &ValueArguments) -> Result<(), Failure> {
@@ -156,7 +158,7 @@ fn rotate(home: &Home, store: &Store, arguments: &ValueArguments) -> Result<(), 
     let value = arguments.read(home, &name)?;
     change(store, name.as_str(), |entry| entry.rotate(value))?;
     println!("{name} has another value");
-    running::tell(home, name.as_str())
+    tell(home, name.as_str())
 }
 
 fn change(store: &Store, name: &str, change: impl FnOnce(&mut Entry)) -> Result<(), Failure> {

@@ -96,6 +96,12 @@ pub fn read_on(text: &str) -> Result<(Node, Diagnostics), Diagnostics> {
     build::tree(Parser::new_from_str_with_options(text, options))
 }
 
+/// Writes plain data as YAML.
+#[must_use]
+pub fn write(value: &serde_json::Value) -> String {
+    serde_yaml::to_string(value).expect("plain data can always be written")
+}
+
 impl Value {
     /// The kind in words, for messages.
     #[must_use]

@@ -1,0 +1,121 @@
+//! A front door for the command lines that OpenShell's users know: the same code behind them, their words and exit codes.
+//!
+//! 0 is done, 1 any failure, 2 the command line. What is found goes to stdout, what was done and what failed to stderr. A
+//! command that is not behind this door says what to use in its place.
+
+mod provider;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::failure::{Failure, Kind};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "openshell",
+    version,
+    about = "Tollgate behind the command line of OpenShell",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Where their gateway is. There is none here, one process serves each sandbox, so these are taken and mean nothing.
+#[derive(Debug, Args)]
+struct Place {
+    #[arg(short, long, global = true, hide = true)]
+    gateway: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    gateway_endpoint: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    gateway_insecure: bool,
+    #[arg(long, global = true, hide = true)]
+    workspace: Option<String>,
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, hide = true)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Keep providers: sets of credentials by the profile of their service
+    Provider {
+        #[command(subcommand)]
+        command: Option<provider::ProviderCommand>,
+    },
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+/// Commands that are known and not behind this door: their names, and what to use in their place.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (
+        &["sandbox", "sb"],
+        "use `tollgate run --policy FILE --provider NAME -- COMMAND`, which runs a sandbox for as long as COMMAND",
+    ),
+    (&["policy", "pol"], "edit the policy file of a running sandbox, which is followed; ask it with `tollgate policy`"),
+    (&["rule", "rl"], "edit the policy file; `tollgate policy explain` says what would have to be in it"),
+    (&["logs"], "read the journal that `tollgate status` names, and prove it with `tollgate audit verify`"),
+    (&["status", "whoami", "doctor"], "use `tollgate status`"),
+    (&["gateway", "workspace"], "nothing is needed: there is no gateway here, each sandbox has a process of its own"),
+    (&["settings", "inference"], "say it in the policy file of the sandbox"),
+    (&["term", "forward", "service", "ssh-proxy", "completions"], "there is nothing in its place"),
+];
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Its code is 2 for a mistake and 0 for help; a pipe that is gone has nobody to be told.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    crate::cli::start_tracing();
+    crate::session::forbid_core_dumps();
+    crate::session::hide_memory();
+    let done = match cli.command {
+        None => help(&[]),
+        Some(Command::Provider { command: None }) => help(&["provider"]),
+        Some(Command::Provider { command: Some(command) }) => provider::provider(command),
+        Some(Command::Other(words)) => Err(elsewhere(&words)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    eprintln!("Error:   × {}", failure.message());
+    match failure.kind() {
+        Kind::Usage => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// A command that has subcommands, without one.
+fn help(path: &[&str]) -> Result<(), Failure> {
+    let mut command = Cli::command();
+    let found = path.iter().try_fold(&mut command, |command, name| command.find_subcommand_mut(name));
+    if let Some(command) = found {
+        println!("{}", command.render_help());
+    }
+    Ok(())
+}
+
+fn elsewhere(words: &[OsString]) -> Failure {
+    let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    match ELSEWHERE.iter().find(|(names, _)| names.contains(&name.as_str())) {
+        Some((_, instead)) => Failure::new(Kind::Other, format!("`openshell {name}` is not here: {instead}")),
+        None => Failure::new(Kind::Usage, format!("unrecognized subcommand '{name}'; see `openshell --help`")),
+    }
+}
