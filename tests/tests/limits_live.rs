@@ -178,7 +178,7 @@ async fn h8_what_expires_ends_what_is_open() {
     let expires = std::time::SystemTime::now() + Duration::from_secs(3);
     let expires = time::OffsetDateTime::from(expires).format(&time::format_description::well_known::Rfc3339);
     let policy = format!(
-        "version: 1\nnetwork_policies: {{raw: {{when: {{expires: '{}'}}, endpoints: [{{host: raw.test, port: 9000, protocol: tcp}}]}}}}",
+        "version: 1\nnetwork_policies: {{raw: {{x-tollgate: {{when: {{expires: '{}'}}}}, endpoints: [{{host: raw.test, port: 9000, protocol: tcp}}]}}}}",
         expires.expect("a time")
     );
     let gate = Plan::new(&policy).pin("raw.test:9000", raw.address).start(&upstreams);
@@ -256,7 +256,9 @@ async fn k4_coded_replies_arrive_whole() {
         });
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     });
-    let policy = format!("{POLICY}x-tollgate: {{credentials: {{TOKEN: {{bindings: [{{host: api.test, header: authorization}}]}}}}}}\n");
+    let policy = format!(
+        "{POLICY}x-tollgate: {{credentials: {{TOKEN: {{bindings: [{{host: api.test, header: authorization}}]}}}}}}\n"
+    );
     let plan = Plan::new(&policy).secret("TOKEN", "the-real-value-0123456789", "the-placeholder-012345678");
     let gate = plan.pin("api.test:443", upstream.address).start(&upstreams);
     for coding in ["gzip", "br", "zstd"] {
