@@ -62,7 +62,7 @@ where
 }
 
 async fn load(gate: Arc<Loopback>, until: Instant, count: Arc<AtomicU64>, number: usize) {
-    let (is_http2, name) = (number % 2 == 0, if number % 4 < 2 { "new.api.test" } else { "old.api.test" });
+    let (is_http2, name) = (number.is_multiple_of(2), if number % 4 < 2 { "new.api.test" } else { "old.api.test" });
     while Instant::now() < until {
         let mut http1 = if is_http2 { None } else { Some(gate.http1(name).await) };
         let mut http2 = if is_http2 { Some(gate.http2(name).await) } else { None };
