@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-20}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- document target framing graphql rpc websocket glob
+[ $# -gt 0 ] || set -- document target framing graphql rpc websocket glob exchange decode template store
 host=$(rustc -vV | sed -n 's/^host: //p')
 cargo build --quiet --release --target "$host"
 out=${CARGO_TARGET_DIR:-target}/$host/release

@@ -33,9 +33,6 @@ enum Phase {
     Cut,
 }
 
-/// Connections that one process may hold at a time unless told otherwise; further ones wait in the listener's backlog.
-pub const DEFAULT_CONNECTIONS: u32 = 4096;
-
 /// Descriptors of one connection: the client's, the upstream's, and one that is on its way.
 const DESCRIPTORS_EACH: u64 = 3;
 

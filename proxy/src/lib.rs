@@ -25,6 +25,7 @@ mod live;
 mod origin;
 mod refusal;
 mod search;
+mod sockets;
 mod tls;
 mod tunnel;
 mod upload;
@@ -38,7 +39,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tollgate_model::{Caller, Unidentified};
 
-pub use capacity::{Capacity, DEFAULT_CONNECTIONS};
+pub use capacity::Capacity;
 pub use generation::{Generation, Rules};
 pub use identity::Identifier;
 pub use journal::{Journal, JournalError};
@@ -48,7 +49,7 @@ pub use tls::{
     CaError, CertificateAuthority, ListenerTlsError, Root, RootError, TrustError, listener_config, upstream_config,
 };
 pub use upstream::{Dialer, Outgoing, Pin, PinError, Pool, Resolver};
-pub use ways::{Agent, Door, Front, Patience, Roster, Sockets, Token};
+pub use ways::{Agent, Door, Front, Roster, Sockets, Token};
 
 use live::Live;
 use ways::Names;

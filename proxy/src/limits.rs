@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections of clients at a time; further ones wait in the listener's backlog. As many as there are descriptors for,
-    /// where it is not set.
+    /// Connections of clients at a time; further ones wait in the listener's backlog. Never more than there are
+    /// descriptors for.
     pub connections: u32,
     /// Requests at a time on one HTTP/2 connection (RFC 9113, section 5.1.2).
     pub streams: u32,
@@ -72,7 +72,7 @@ pub enum LimitError {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: connections(),
+            connections: 4096,
             streams: 128,
             resets: 32,
             headers: 128,
@@ -108,9 +108,17 @@ impl Limits {
     /// The defaults with some of them set; of two settings for one limit the later counts.
     #[must_use]
     pub fn with(settings: &[LimitSetting]) -> Self {
-        let mut all = Self::default().all();
-        for LimitSetting { name, value } in settings {
-            all.insert(name.clone(), value.get().into());
+        Self::default().setting(settings.iter().map(|setting| (setting.name.as_str(), setting.value.get())))
+    }
+
+    /// The same with some of them set; names that are none are left out.
+    #[must_use]
+    pub fn setting<'a>(&self, settings: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
+        let mut all = self.all();
+        for (name, value) in settings {
+            if let Some(limit) = all.get_mut(name) {
+                *limit = value.into();
+            }
         }
         serde_json::from_value(all.into()).expect("the same names, and numbers in range")
     }
@@ -128,29 +136,6 @@ impl Limits {
 pub(crate) fn seconds(count: u32) -> Duration {
     Duration::from_secs(count.into())
 }
-
-/// As many connections as there may be descriptors for: whoever serves raises its limit to the hard one.
-fn connections() -> u32 {
-    let files = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
-    let files = files.map_or(FEW_DESCRIPTORS, |(_, hard)| hard);
-    let limit = (files.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH).clamp(FEWEST, MOST_BY_DEFAULT);
-    u32::try_from(limit).unwrap_or(u32::MAX)
-}
-
-/// Descriptors of one connection: the client's, the upstream's, and one that is on its way.
-const DESCRIPTORS_EACH: u64 = 3;
-
-/// Descriptors that connections never get: journal, listeners, files that are read to identify callers.
-const DESCRIPTORS_KEPT: u64 = 256;
-
-/// What a system grants at the least.
-const FEW_DESCRIPTORS: u64 = 1024;
-
-/// An agent works with fewer, but not well.
-const FEWEST: u64 = 16;
-
-/// Half a gigabyte if all of them are open and busy.
-const MOST_BY_DEFAULT: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

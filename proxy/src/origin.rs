@@ -10,6 +10,7 @@ use tollgate_model::{Authority, Caller, ConnectAsk, Unidentified};
 use tollgate_policy::{Circumstances, ConnectPermit, Denial};
 
 use crate::refusal::{Asked, Code, Refusal};
+use crate::ways::Slot;
 use crate::{Gate, Generation};
 
 /// How a connection came in, and whose it is.
@@ -21,6 +22,8 @@ pub(crate) struct Origin {
     sha256: String,
     pub(crate) agent: Arc<str>,
     client: String,
+    /// Taken for as long as anything of the connection is open, whatever protocol it has switched to.
+    _slot: Option<Arc<Slot>>,
 }
 
 impl Origin {
@@ -29,13 +32,18 @@ impl Origin {
             Caller::Known { program, .. } => hex(&program.sha256),
             Caller::Unknown(_) => String::new(),
         };
-        Self { connection, via, caller, sha256, agent: "".into(), client: String::new() }
+        Self { connection, via, caller, sha256, agent: "".into(), client: String::new(), _slot: None }
     }
 
     /// A connection from outside any sandbox, of an agent that said who it is.
     pub(crate) fn of_agent(connection: u64, via: &'static str, agent: &Arc<str>, client: SocketAddr) -> Self {
         let caller = Caller::Unknown(Unidentified::Outside);
         Self { agent: Arc::clone(agent), client: client.to_string(), ..Self::new(connection, via, caller) }
+    }
+
+    /// The same, holding its place among the connections.
+    pub(crate) fn holding(self, slot: &Arc<Slot>) -> Self {
+        Self { _slot: Some(Arc::clone(slot)), ..self }
     }
 
     /// The circumstances that entries with `when:` ask for; user and sensitivity are not known and so never hold.

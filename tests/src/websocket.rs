@@ -31,6 +31,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         opened.then_some(Self { stream, own: Sender::Client }).ok_or(head)
     }
 
+    /// A client's end of one that is open.
+    pub fn client(stream: S) -> Self {
+        Self { stream, own: Sender::Client }
+    }
+
+    /// A server's end of one that is open.
+    pub fn server(stream: S) -> Self {
+        Self { stream, own: Sender::Server }
+    }
+
     /// Takes it as a server.
     pub async fn accept(mut stream: S) -> Self {
         let head = head(&mut stream).await;

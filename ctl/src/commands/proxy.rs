@@ -59,7 +59,7 @@ const SAMPLE: &str = r#"A configuration:
   agents:
     - { name: alice, token_file: alice.token, policy: alice.yaml, secrets: { GITHUB_TOKEN: "env:GITHUB_TOKEN" } }
     - { name: ci, sources: ["10.1.0.0/16"], policy: ci.yaml }
-  limits: { connections: 4096, connections_per_agent: 1024, handshake_seconds: 10, header_seconds: 75, drain_seconds: 30 }
+  limits: { connections: 4096, connections_per_agent: 1024, streams: 128, stall_seconds: 120, drain_seconds: 30 }  # and more: `tollgate status`
 
 SIGHUP reads everything again. SIGTERM takes no more connections, waits drain_seconds for those that are open, and ends
 with 0; a second one does not wait. Sockets and readiness follow sd_listen_fds(3) and sd_notify(3)."#;

@@ -96,7 +96,17 @@ fn print_sandbox(status: &Status) {
     }
     status.pins.iter().for_each(|pin| line("pin", pin));
     status.credentials.iter().for_each(|name| line("credential", name));
+    line("open", &format!("{} connections and requests", status.open));
+    print_limits(&status.limits);
     line("journal", &status.journal);
+}
+
+/// Five to a line.
+fn print_limits(limits: &serde_json::Map<String, serde_json::Value>) {
+    let all: Vec<_> = limits.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    for (number, some) in all.chunks(5).enumerate() {
+        line(if number == 0 { "limits" } else { "" }, &some.join(", "));
+    }
 }
 
 fn print_proxy(status: &ProxyStatus) {
@@ -110,8 +120,8 @@ fn print_proxy(status: &ProxyStatus) {
     if status.failed_accepts > 0 {
         line("SLOW", &format!("{} connections could not be accepted at once", status.failed_accepts));
     }
-    let ProxyStatus { handshake_seconds, header_seconds, drain_seconds, .. } = status;
-    line("seconds", &format!("handshake {handshake_seconds}, header {header_seconds}, drain {drain_seconds}"));
+    print_limits(&status.limits);
+    line("", &format!("drain_seconds {}", status.drain_seconds));
     status.pins.iter().for_each(|pin| line("pin", pin));
     status.agents.iter().for_each(print_agent);
     line("journal", &status.journal);

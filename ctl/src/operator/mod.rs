@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use nix::unistd::Uid;
 use tokio::net::UnixListener;
-use tollgate_proxy::{Generation, Rules};
+use tollgate_proxy::{Gate, Generation, Rules};
 use tollgate_wire::credentials::CredentialState;
 use tollgate_wire::status::Status;
 
@@ -33,6 +33,7 @@ pub struct Server(tokio::task::JoinHandle<()>);
 struct Shared {
     status: Arc<Status>,
     rules: Arc<Rules>,
+    gate: Arc<Gate>,
     credentials: Arc<Credentials>,
 }
 
@@ -42,9 +43,10 @@ impl Server {
         folder: &SandboxFolder,
         status: Status,
         rules: Arc<Rules>,
+        gate: Arc<Gate>,
         credentials: Arc<Credentials>,
     ) -> Result<Self, Failure> {
-        let shared = Shared { status: Arc::new(status), rules, credentials };
+        let shared = Shared { status: Arc::new(status), rules, gate, credentials };
         let router = Router::new().route(STATUS, get(show_status)).route(REFRESH_CREDENTIALS, post(refresh));
         Self::listen(folder, router.with_state(shared))
     }
@@ -82,6 +84,7 @@ async fn show_status(State(shared): State<Shared>) -> Json<Status> {
         generation: generation.number,
         policy_sha256: generation.policy_sha256.clone(),
         audit_endpoints: audit_endpoints(&generation),
+        open: shared.gate.open(),
         ..Status::clone(&shared.status)
     })
 }

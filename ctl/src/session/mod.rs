@@ -162,7 +162,13 @@ impl Session {
             refused: None,
         })?;
         self.keeping.start();
-        let operator = operator::Server::start(&self.folder, self.status, self.rules, self.keeping.shared())?;
+        let operator = operator::Server::start(
+            &self.folder,
+            self.status,
+            self.rules,
+            Arc::clone(&self.gate),
+            self.keeping.shared(),
+        )?;
         let agent = Event::Agent { command: &self.order.command };
         self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
         self.confined.start().map_err(|e| not_started(&self.journal, &e))?;
@@ -310,6 +316,8 @@ fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journa
         degraded: controls.iter().filter(|c| !c.enforced).map(|c| c.name.clone()).collect(),
         pins: order.pins.iter().map(ToString::to_string).collect(),
         credentials: generation.broker.vault().secrets().iter().map(|s| s.name().to_string()).collect(),
+        open: 0,
+        limits: Limits::with(&order.limits).all(),
         journal: journal.display().to_string(),
     }
 }

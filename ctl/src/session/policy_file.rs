@@ -87,9 +87,9 @@ impl PolicyFile {
 
     /// Credentials of the attached providers that the policy lets go nowhere, one line each.
     pub fn idle_credentials(&self, policy: &Policy) -> Vec<String> {
-        let all = self.attachments.iter().flat_map(|one| one.credentials.iter().map(move |name| (one, name)));
+        let all = self.attachments.iter().flat_map(|one| one.credentials.iter().map(move |name| (one, &**name)));
         let idle = all.filter(|(_, name)| !policy.document().binds(name));
-        let line = |(one, name): (&Attachment, &Box<str>)| {
+        let line = |(one, name): (&Attachment, &str)| {
             let Attachment { provider, profile, .. } = one;
             format!(
                 "{}: no endpoint leads to where {name} of the provider {provider} is for, so every request with it is refused; \

@@ -14,7 +14,7 @@ use tollgate_proxy::{
 };
 use tollgate_secrets::Vault;
 
-use super::config::{AgentConfig, Config};
+use super::config::{self, AgentConfig, Config};
 use super::placeholders::Placeholders;
 use super::private;
 use crate::credentials::{Keeper, Keeping, Network, Shared, attach};
@@ -59,7 +59,7 @@ pub struct Common {
     pub journal: Arc<Journal>,
     pub authority: Arc<CertificateAuthority>,
     pub capacity: Arc<Capacity>,
-    pub connections_per_agent: u32,
+    pub limits: config::Limits,
 }
 
 /// Shorter tokens can be guessed, longer ones are a mistake.
@@ -131,10 +131,9 @@ impl Trust {
         Network::of(&self.pins, self.tls.clone())
     }
 
-    fn pool(&self, outgoing: &Outgoing) -> Pool {
-        let limits = Limits::default();
-        let dialer = Dialer::new(Resolver::new(&self.pins, &limits), self.tls.clone(), &limits).noting(outgoing);
-        Pool::new(dialer, &limits)
+    fn pool(&self, outgoing: &Outgoing, limits: &Limits) -> Pool {
+        let dialer = Dialer::new(Resolver::new(&self.pins, limits), self.tls.clone(), limits).noting(outgoing);
+        Pool::new(dialer, limits)
     }
 }
 
@@ -149,7 +148,7 @@ impl Member {
             None => Rules::new(policy, vault),
         });
         let gate = common.gate(&rules, trust);
-        let share = usize::try_from(common.connections_per_agent).unwrap_or(usize::MAX);
+        let share = usize::try_from(common.limits.connections_per_agent).unwrap_or(usize::MAX);
         let keeping = Keeping::new(keeper, &rules, &common.journal, &config.name);
         Self { config, rules, share: Arc::new(Semaphore::new(share)), token, keeping, gate }
     }
@@ -218,10 +217,10 @@ impl Common {
             rules: Arc::clone(rules),
             journal: Arc::clone(&self.journal),
             authority: Arc::clone(&self.authority),
-            pool: trust.pool(self.capacity.outgoing()),
+            pool: trust.pool(self.capacity.outgoing(), &self.limits.gate),
             identifier: None,
             capacity: Arc::clone(&self.capacity),
-            limits: Limits::default(),
+            limits: self.limits.gate.clone(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_audit::Event;
-use tollgate_proxy::{Capacity, Front, Journal, Patience};
+use tollgate_proxy::{Capacity, Front, Journal};
 
 use super::agents::{Common, Member, Trust, roster};
 use super::config::{Authority, Config};
@@ -60,18 +60,17 @@ impl Prepared {
         raise_file_limit();
         let sockets = listeners::open(&fresh.config)?;
         let authority = Arc::new(authority::open(&fresh.config.authority, &folder)?);
-        let limits = fresh.config.limits;
+        let limits = fresh.config.limits.clone();
         let common = Common {
             journal: start_journal(&home, &folder)?,
             authority,
-            capacity: Capacity::new(limits.connections),
-            connections_per_agent: limits.connections_per_agent,
+            capacity: Capacity::new(limits.gate.connections),
+            limits: limits.clone(),
         };
         let Fresh { config, agents, trust, certificates: _, warnings } = fresh;
         let members = common.replace(Vec::new(), agents, &trust, true);
-        let patience = Patience { handshake: limits.handshake, header: limits.header };
         let (journal, capacity) = (Arc::clone(&common.journal), Arc::clone(&common.capacity));
-        let front = Front::new(roster(&members), journal, capacity, patience);
+        let front = Front::new(roster(&members), journal, capacity, limits.gate);
         let certificates = sockets.iter().filter_map(Open::certificate).collect();
         let shown = Shown::new(&file.path, &config, &sockets, common.journal.path());
         let facts = Arc::new(Facts::new(shown, Arc::clone(&common.capacity), &config, &members));

@@ -57,7 +57,7 @@ impl Shown {
             name: config.name.clone(),
             config: file.display().to_string(),
             listeners: sockets.iter().map(Open::describe).collect(),
-            limits: config.limits,
+            limits: config.limits.clone(),
             journal: journal.display().to_string(),
         }
     }
@@ -110,13 +110,12 @@ impl Facts {
             pid: std::process::id(),
             config: config.clone(),
             listeners: listeners.clone(),
-            agents: changing.agents.iter().map(|agent| agent.status(*limits)).collect(),
+            agents: changing.agents.iter().map(|agent| agent.status(limits)).collect(),
             pins: changing.pins.clone(),
             connections: self.capacity.used(),
             connection_limit: self.capacity.limit(),
             failed_accepts: self.capacity.failed_accepts(),
-            handshake_seconds: limits.handshake.as_secs(),
-            header_seconds: limits.header.as_secs(),
+            limits: limits.gate.all(),
             drain_seconds: limits.drain.as_secs(),
             refused: changing.refused.clone(),
             journal: journal.clone(),
@@ -146,7 +145,7 @@ impl Shared {
         }
     }
 
-    fn status(&self, limits: Limits) -> AgentStatus {
+    fn status(&self, limits: &Limits) -> AgentStatus {
         let generation = self.rules.current();
         let free = u32::try_from(self.share.available_permits()).unwrap_or(u32::MAX);
         AgentStatus {

@@ -23,10 +23,8 @@ pub struct ProxyStatus {
     pub connection_limit: u32,
     /// How often a connection could not be accepted, for want of descriptors or memory.
     pub failed_accepts: u64,
-    /// Seconds for a TLS handshake with the proxy.
-    pub handshake_seconds: u64,
-    /// Seconds for the head of a request.
-    pub header_seconds: u64,
+    /// Bounds by name.
+    pub limits: serde_json::Map<String, serde_json::Value>,
     /// Seconds that connections may go on after SIGTERM.
     pub drain_seconds: u64,
     /// Why the last change of a file was refused; empty when everything is in force.

@@ -29,6 +29,10 @@ pub struct Status {
     pub pins: Vec<String>,
     /// Names of the credentials that are held.
     pub credentials: Vec<String>,
+    /// Connections and requests that are open at this moment.
+    pub open: usize,
+    /// Bounds by name.
+    pub limits: serde_json::Map<String, serde_json::Value>,
     /// The journal's file.
     pub journal: String,
 }

@@ -80,8 +80,8 @@ where
     }
 }
 
-/// Runs a connection until it ends. When the process drains or nobody uses it, it finishes what it has begun; when it loses
-/// its permission it gets a moment to say so.
+/// Runs a connection until it ends. When the process drains it finishes what it has begun; when it loses its permission or
+/// nobody uses it, it gets a moment to say so.
 async fn to_its_end<C: Future>(
     connection: C,
     finish: impl FnOnce(Pin<&mut C>),
@@ -94,8 +94,8 @@ async fn to_its_end<C: Future>(
         biased;
         ended = connection.as_mut() => return Some(ended),
         _ = hold.lost() => false,
+        () = idle => false,
         () = gate.capacity.draining() => true,
-        () = idle => true,
     };
     finish(connection.as_mut());
     if drains {

@@ -16,8 +16,8 @@ use tollgate_policy::Reach;
 use super::Resolver;
 use super::outgoing::{Noted, Outgoing};
 use super::resolve::ResolveError;
-use crate::Limits;
 use crate::limits::seconds;
+use crate::{Limits, sockets};
 
 /// Opens connections to upstreams.
 ///
@@ -157,8 +157,7 @@ impl Dialer {
         let timeout = || DialError::Timeout { authority: to.clone(), within: self.connect_timeout };
         let failed = |e: std::io::Error| DialError::Connect { authority: to.clone(), reason: e.to_string() };
         let stream = raced.await.map_err(|_| timeout())?.map_err(failed)?;
-        // Without it a small request waits for the acknowledgement of the one before.
-        stream.set_nodelay(true).map_err(failed)?;
+        sockets::prepare(&stream).map_err(failed)?;
         Ok(self.outgoing.note(stream))
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use atomic_waker::AtomicWaker;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -30,6 +31,8 @@ pub(crate) enum Line {
 pub(crate) struct Peer {
     streams: AtomicUsize,
     extended_connect: AtomicBool,
+    /// Has the connection look at its settings again: nothing else wakes it when they come.
+    look: AtomicWaker,
 }
 
 /// A connection, or a stream of one, in the hands of one request.
@@ -126,8 +129,11 @@ pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Lin
                 .handshake(stream)
                 .await
                 .map_err(|e| broken(key, &e))?;
-            let peer =
-                Arc::new(Peer { streams: AtomicUsize::new(ASSUMED_STREAMS), extended_connect: AtomicBool::new(false) });
+            let peer = Arc::new(Peer {
+                streams: AtomicUsize::new(ASSUMED_STREAMS),
+                extended_connect: AtomicBool::new(false),
+                look: AtomicWaker::new(),
+            });
             tokio::spawn(run(key.authority.clone(), watched(connection, Arc::clone(&peer))));
             Ok(Line::Http2(sender, peer))
         }
@@ -138,6 +144,7 @@ pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Lin
 async fn watched(connection: http2::Connection<Stream, Upload, TokioExecutor>, peer: Arc<Peer>) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
     std::future::poll_fn(|cx| {
+        peer.look.register(cx.waker());
         let done = connection.as_mut().poll(cx);
         peer.streams.store(connection.current_max_send_streams(), Ordering::Relaxed);
         peer.extended_connect.store(connection.is_extended_connect_protocol_enabled(), Ordering::Relaxed);
@@ -175,6 +182,7 @@ impl Line {
             if peer.takes_extended_connect() {
                 return true;
             }
+            peer.look.wake();
         }
         false
     }

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::roster::Agent;
-use crate::Capacity;
+use crate::{Capacity, sockets};
 
 /// One accepted connection.
 pub(super) struct Accepted {
@@ -21,7 +21,7 @@ pub(super) struct Accepted {
 
 /// A place among the connections of this process, and among those of an agent once it is known whose it is.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     _place: OwnedSemaphorePermit,
     owner: OnceLock<(Arc<str>, OwnedSemaphorePermit)>,
 }
@@ -90,8 +90,8 @@ where
 async fn accept(listener: &TcpListener, capacity: &Capacity) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
         Ok((stream, client)) => {
-            // Without it small replies wait for acknowledgements. A socket that refuses it is already dead.
-            stream.set_nodelay(true).ok()?;
+            // A socket that refuses this is already dead.
+            sockets::prepare(&stream).ok()?;
             Some((stream, client))
         }
         Err(error) => {

@@ -52,10 +52,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let capacity = Arc::clone(&front.capacity);
-    let limits = Limits::default();
-    let mut http1 = http1(&limits);
-    http1.header_read_timeout(front.patience.header);
-    serve_requests(Whose::Agents { front, visitor }, slot, &capacity, &limits, &http1, stream).await;
+    let limits = front.limits.clone();
+    serve_requests(Whose::Agents { front, visitor }, slot, &capacity, &limits, &http1(&limits), stream).await;
 }
 
 async fn serve_requests<S>(
@@ -77,7 +75,7 @@ async fn serve_requests<S>(
             let serve = async move {
                 // Asked with each request and not once at accept: a socket may have got more holders meanwhile.
                 match whose.admit(&slot, &request).await {
-                    Ok((gate, origin)) => answer(gate, origin, slot, request).await,
+                    Ok((gate, origin)) => answer(gate, origin, request).await,
                     Err(refusal) => refusal.answer(Dialect::Http).map(ReplyBody::own),
                 }
             };
@@ -94,11 +92,11 @@ async fn serve_requests<S>(
 }
 
 impl Whose {
-    async fn admit(&self, slot: &Slot, request: &Request<Incoming>) -> Result<(Arc<Gate>, Arc<Origin>), Refusal> {
+    async fn admit(&self, slot: &Arc<Slot>, request: &Request<Incoming>) -> Result<(Arc<Gate>, Arc<Origin>), Refusal> {
         match self {
             Self::Sandbox { gate, connection, client, server } => {
                 let caller = gate.identify(*client, *server).await;
-                Ok((Arc::clone(gate), Arc::new(Origin::new(*connection, "explicit", caller))))
+                Ok((Arc::clone(gate), Arc::new(Origin::new(*connection, "explicit", caller).holding(slot))))
             }
             Self::Agents { front, visitor } => {
                 front.refuse_own(visitor, &shown_target(request.uri()))?;
@@ -107,7 +105,7 @@ impl Whose {
                 let shown = || shown_target(request.uri());
                 let agent = known.map_err(|stranger| front.turn_away(visitor, &shown(), stranger, roster.showing()))?;
                 front.take_in(visitor, agent, slot)?;
-                Ok((Arc::clone(&agent.gate), Arc::new(visitor.origin(&agent.name))))
+                Ok((Arc::clone(&agent.gate), Arc::new(visitor.origin(&agent.name).holding(slot))))
             }
         }
     }
@@ -143,14 +141,9 @@ impl Whose {
     }
 }
 
-async fn answer(
-    gate: Arc<Gate>,
-    origin: Arc<Origin>,
-    slot: Arc<Slot>,
-    request: Request<Incoming>,
-) -> Response<ReplyBody> {
+async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, request: Request<Incoming>) -> Response<ReplyBody> {
     let answered = if request.method() == Method::CONNECT {
-        connect(&gate, &origin, slot, request).await.map(|()| Response::new(ReplyBody::empty()))
+        connect(&gate, &origin, request).await.map(|()| Response::new(ReplyBody::empty()))
     } else {
         match absolute_form(&request, &origin) {
             Ok(place) => match judge_connection(&gate, &gate.rules.current(), &origin, &place.authority) {
@@ -164,12 +157,7 @@ async fn answer(
 }
 
 /// Judges a CONNECT and, if it may, leaves a task behind that takes over the connection once the 200 is out.
-async fn connect(
-    gate: &Arc<Gate>,
-    origin: &Arc<Origin>,
-    slot: Arc<Slot>,
-    mut request: Request<Incoming>,
-) -> Result<(), Refusal> {
+async fn connect(gate: &Arc<Gate>, origin: &Arc<Origin>, mut request: Request<Incoming>) -> Result<(), Refusal> {
     let authority = match connect_target(&request) {
         Ok(authority) => gate.names.recall(authority),
         Err(refusal) => return refuse_unjudged(gate, origin, request.uri(), refusal),
@@ -186,7 +174,6 @@ async fn connect(
             }
         };
         capacity.unless_cut(serving).await;
-        drop(slot);
     });
     Ok(())
 }

@@ -13,9 +13,10 @@ use tollgate_audit::{Event, Program};
 use super::accept::{self, Accepted, Slot};
 use super::roster::{Agent, Roster, Showing, Stranger};
 use super::{explicit, outside};
+use crate::limits::seconds;
 use crate::origin::Origin;
 use crate::refusal::{Asked, Code, Refusal};
-use crate::{Capacity, Journal};
+use crate::{Capacity, Journal, Limits};
 
 /// Takes the connections of several agents.
 #[derive(Debug)]
@@ -23,16 +24,7 @@ pub struct Front {
     roster: ArcSwap<Roster>,
     pub(super) journal: Arc<Journal>,
     pub(super) capacity: Arc<Capacity>,
-    pub(super) patience: Patience,
-}
-
-/// How long a stand-alone proxy waits for its clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// For a TLS handshake on a listener, or the first bytes of a redirected connection.
-    pub handshake: Duration,
-    /// From the first byte of a request's head to its last, and between two requests.
-    pub header: Duration,
+    pub(super) limits: Limits,
 }
 
 /// What a listener speaks.
@@ -60,8 +52,8 @@ const CUT_PATIENCE: Duration = Duration::from_secs(2);
 impl Front {
     /// A front without listeners.
     #[must_use]
-    pub fn new(roster: Roster, journal: Arc<Journal>, capacity: Arc<Capacity>, patience: Patience) -> Arc<Self> {
-        Arc::new(Self { roster: ArcSwap::from_pointee(roster), journal, capacity, patience })
+    pub fn new(roster: Roster, journal: Arc<Journal>, capacity: Arc<Capacity>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self { roster: ArcSwap::from_pointee(roster), journal, capacity, limits })
     }
 
     /// Serves a listener on the current runtime until [`Front::drain`].
@@ -193,7 +185,8 @@ async fn serve(port: Arc<Port>, accepted: Accepted) {
 }
 
 async fn serve_tls(front: Arc<Front>, visitor: Visitor, slot: Arc<Slot>, stream: TcpStream, config: Arc<ServerConfig>) {
-    let handshake = tokio::time::timeout(front.patience.handshake, TlsAcceptor::from(config).accept(stream));
+    let handshake =
+        tokio::time::timeout(seconds(front.limits.handshake_seconds), TlsAcceptor::from(config).accept(stream));
     let why = match handshake.await {
         Ok(Ok(stream)) => return explicit::serve_agents(front, visitor, slot, stream).await,
         Ok(Err(error)) => format!("the TLS handshake with the proxy failed: {error}"),

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use crate::Gate;
 
-pub use front::{Door, Front, Patience};
+pub(crate) use accept::Slot;
+pub use front::{Door, Front};
 pub(crate) use names::Names;
 pub use roster::{Agent, Roster, Token};
 

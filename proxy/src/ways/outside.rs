@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Request, Response, header};
@@ -24,14 +23,15 @@ use super::accept::Slot;
 use super::front::{Front, Visitor};
 use super::roster::Showing;
 use super::transparent::{original_destination, refuse};
+use crate::Gate;
 use crate::body::ReplyBody;
 use crate::exchange::{Place, exchange};
 use crate::framing::{self, Framed};
+use crate::limits::seconds;
 use crate::origin::{Origin, judge_connection, record_connection};
 use crate::refusal::{Asked, Code, Dialect, Refusal, alert};
 use crate::tunnel::opening::Prefixed;
 use crate::tunnel::{Client, Tunnel, http1};
-use crate::{Gate, Limits};
 
 /// Serves one redirected connection; `own` is the listener's address.
 pub(super) async fn serve(front: Arc<Front>, visitor: Visitor, slot: Arc<Slot>, own: SocketAddr, stream: TcpStream) {
@@ -41,15 +41,15 @@ pub(super) async fn serve(front: Arc<Front>, visitor: Visitor, slot: Arc<Slot>, 
     };
     let (address, authority, (gate, origin)) = match admitted {
         Ok(admitted) => admitted,
-        Err(refusal) => return refuse(&Limits::default(), stream, refusal).await,
+        Err(refusal) => return refuse(&front.limits, stream, refusal).await,
     };
-    let read = tokio::time::timeout(front.patience.handshake, read_opening(stream)).await;
+    let read = tokio::time::timeout(seconds(front.limits.handshake_seconds), read_opening(stream)).await;
     if front.refuse_own(&visitor, &authority.to_string()).is_err() {
         return;
     }
     match read.unwrap_or_else(|_| Err("nothing that names a server came in time".to_owned())) {
         Ok((Opening::Http, io)) => {
-            if !serve_http(gate, &origin, address.port(), front.patience.header, io).await {
+            if !serve_http(gate, &origin, address.port(), io).await {
                 let why = "no request came, or none that could be read";
                 let refusal = Refusal::connection(Code::InvalidRequest, why, Asked::default());
                 front.refuse(&visitor, &origin.agent, &authority.to_string(), refusal);
@@ -83,7 +83,7 @@ fn is_own(destination: SocketAddr, own: SocketAddr, local: Option<SocketAddr>) -
 fn admit(
     front: &Front,
     visitor: &Visitor,
-    slot: &Slot,
+    slot: &Arc<Slot>,
     authority: &Authority,
 ) -> Result<(Arc<Gate>, Arc<Origin>), Refusal> {
     let roster = front.roster();
@@ -91,7 +91,7 @@ fn admit(
     let away = |stranger| front.turn_away(visitor, &authority.to_string(), stranger, Showing::Address);
     let agent = known.map_err(away)?;
     front.take_in(visitor, agent, slot)?;
-    Ok((Arc::clone(&agent.gate), Arc::new(visitor.origin(&agent.name))))
+    Ok((Arc::clone(&agent.gate), Arc::new(visitor.origin(&agent.name).holding(slot))))
 }
 
 /// How a client begins, as far as it says where it wants to go.
@@ -160,7 +160,7 @@ async fn run(gate: Arc<Gate>, origin: Arc<Origin>, authority: Authority, io: Pre
 }
 
 /// Serves requests in clear; false when not even one came.
-async fn serve_http<S>(gate: Arc<Gate>, origin: &Arc<Origin>, port: u16, patience: Duration, io: S) -> bool
+async fn serve_http<S>(gate: Arc<Gate>, origin: &Arc<Origin>, port: u16, io: S) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -177,8 +177,7 @@ where
         };
         async move { Ok::<_, Infallible>(heads.answer(&method, serve, refuse).await) }
     });
-    let mut http1 = http1(&gate.limits);
-    let served = http1.header_read_timeout(patience).serve_connection(TokioIo::new(io), service);
+    let served = http1(&gate.limits).serve_connection(TokioIo::new(io), service);
     if let Err(error) = gate.capacity.serve(served, |c| c.graceful_shutdown()).await {
         tracing::debug!(connection = origin.connection, %error, "redirected connection ended");
     }

@@ -19,7 +19,7 @@ use crate::tunnel::{Client, Tunnel};
 use crate::{Gate, Limits};
 
 pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
-    let Accepted { stream, client, slot: _slot } = accepted;
+    let Accepted { stream, client, slot } = accepted;
     let destination = original_destination(&stream).filter(|destination| !destination.ip().is_loopback());
     let Some(destination) = destination else {
         let origin = Origin::new(gate.next_connection(), "transparent", gate.identify(client, client).await);
@@ -35,7 +35,7 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
         return;
     };
     let caller = gate.identify(client, destination).await;
-    let origin = Arc::new(Origin::new(gate.next_connection(), "transparent", caller));
+    let origin = Arc::new(Origin::new(gate.next_connection(), "transparent", caller).holding(&slot));
     let Ok(port) = Port::try_from(destination.port()) else { return };
     let authority = gate.names.recall(Authority::new(Host::from(destination.ip()), port));
     let rules = gate.rules.current();

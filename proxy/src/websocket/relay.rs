@@ -90,8 +90,8 @@ async fn relay(socket: &Socket, mut search: Option<Search>, client: Io, upstream
     let both = async {
         tokio::pin!(up, down);
         tokio::select! {
-            rest = &mut up => (rest, other(down, &stop).await),
-            rest = &mut down => { let up = other(up, &stop).await; (up, rest) }
+            rest = &mut up => { let down = other(down, rest.patience(), &stop).await; (rest, down) }
+            rest = &mut down => { let up = other(up, rest.patience(), &stop).await; (up, rest) }
         }
     };
     tokio::pin!(both);
@@ -112,10 +112,17 @@ async fn relay(socket: &Socket, mut search: Option<Search>, client: Io, upstream
     }
 }
 
+impl Rest {
+    /// How long the other direction may take to its end: none where there is nobody to wait for.
+    fn patience(&self) -> Duration {
+        if matches!(self.end, End::Broken(_)) { Duration::ZERO } else { CLOSING }
+    }
+}
+
 /// Lets the other direction come to its end.
-async fn other(rest: impl Future<Output = Rest>, stop: &watch::Sender<bool>) -> Rest {
+async fn other(rest: impl Future<Output = Rest>, patience: Duration, stop: &watch::Sender<bool>) -> Rest {
     tokio::pin!(rest);
-    match tokio::time::timeout(CLOSING, &mut rest).await {
+    match tokio::time::timeout(patience, &mut rest).await {
         Ok(rest) => rest,
         Err(_) => {
             stop.send_replace(true);

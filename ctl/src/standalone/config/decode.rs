@@ -248,24 +248,25 @@ impl Decoder<'_> {
     }
 
     fn limits(&mut self, node: &Node) -> Option<Limits> {
-        let known = ["connections", "connections_per_agent", "handshake_seconds", "header_seconds", "drain_seconds"];
-        let fields = self.reader.fields(node, "`limits`", &known)?;
         let default = Limits::default();
-        let mut number = |name: &str, default: u64, range: std::ops::RangeInclusive<i64>| match fields.get(name) {
-            Some(node) => u64::try_from(self.reader.number(node, &format!("`{name}`"), range)?).ok(),
-            None => Some(default),
+        let gate = default.gate.all();
+        let known: Vec<_> = gate.keys().map(String::as_str).chain([PER_AGENT, DRAIN]).collect();
+        let fields = self.reader.fields(node, "`limits`", &known)?;
+        let mut number = |name: &str, least: i64| {
+            let Some(node) = fields.get(name) else { return Some(None) };
+            let most = if name.ends_with("_seconds") { MAX_SECONDS } else { MAX_COUNT };
+            let number = self.reader.number(node, &format!("`{name}`"), least..=most)?;
+            Some(u32::try_from(number).ok())
         };
-        let connections = number(known[0], default.connections.into(), 1..=MAX_CONNECTIONS);
-        let per_agent = number(known[1], default.connections_per_agent.into(), 1..=MAX_CONNECTIONS);
-        let handshake = number(known[2], default.handshake.as_secs(), 1..=300);
-        let header = number(known[3], default.header.as_secs(), 1..=3600);
-        let drain = number(known[4], default.drain.as_secs(), 0..=86_400);
+        // Each is read, so that every mistake is told.
+        let set: Vec<_> = gate.keys().map(|name| Some((name.as_str(), number(name, 1)?))).collect();
+        let (per_agent, drain) = (number(PER_AGENT, 1), number(DRAIN, 0));
+        let set = set.into_iter().collect::<Option<Vec<_>>>()?;
+        let drain = drain?.map_or(default.drain, |seconds| Duration::from_secs(seconds.into()));
         Some(Limits {
-            connections: u32::try_from(connections?).ok()?,
-            connections_per_agent: u32::try_from(per_agent?).ok()?,
-            handshake: Duration::from_secs(handshake?),
-            header: Duration::from_secs(header?),
-            drain: Duration::from_secs(drain?),
+            gate: default.gate.setting(set.into_iter().filter_map(|(name, number)| Some((name, number?)))),
+            connections_per_agent: per_agent?.unwrap_or(default.connections_per_agent),
+            drain,
         })
     }
 
@@ -332,8 +333,14 @@ impl Decoder<'_> {
     }
 }
 
-/// More than any machine has ports for.
-const MAX_CONNECTIONS: i64 = 1_000_000;
+const PER_AGENT: &str = "connections_per_agent";
+const DRAIN: &str = "drain_seconds";
+
+/// More than any machine has room for, whatever is counted.
+const MAX_COUNT: i64 = 1 << 30;
+
+/// A day.
+const MAX_SECONDS: i64 = 86_400;
 
 fn strip<T: Clone>(placed: &[Placed<T>]) -> Vec<T> {
     placed.iter().map(|(_, item)| item.clone()).collect()

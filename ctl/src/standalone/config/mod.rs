@@ -101,29 +101,19 @@ pub struct AgentConfig {
 }
 
 /// Bounds that an operator may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time; further ones wait in the backlog.
-    pub connections: u32,
+    /// Those of the gate.
+    pub gate: tollgate_proxy::Limits,
     /// Connections at a time of one agent; further ones are refused.
     pub connections_per_agent: u32,
-    /// For a TLS handshake with the proxy, and for the first bytes of a redirected connection.
-    pub handshake: Duration,
-    /// For the head of a request, and between two requests of a connection.
-    pub header: Duration,
     /// How long connections may go on after SIGTERM.
     pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: tollgate_proxy::DEFAULT_CONNECTIONS,
-            connections_per_agent: 1024,
-            handshake: Duration::from_secs(10),
-            header: Duration::from_secs(75),
-            drain: Duration::from_secs(30),
-        }
+        Self { gate: tollgate_proxy::Limits::default(), connections_per_agent: 1024, drain: Duration::from_secs(30) }
     }
 }
 

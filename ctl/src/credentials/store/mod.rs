@@ -1,9 +1,7 @@
 //! `credentials.json`: values of this user, in clear, for nobody else's eyes.
-//!
-//! A map of names to values, as older tools of this field write it; where there is more to say of a credential, to an object:
-//! `{"value": "...", "former": [...]}`, `{"from": "oauth:...", "ttl": 300}`, `{"revoked": true}`.
 
-use std::collections::BTreeMap;
+mod file;
+
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -13,10 +11,11 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::unistd::Uid;
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
 use tollgate_secrets::{MAX_FORMER_VALUES, Secret, SecretName};
 use zeroize::Zeroizing;
+
+use file::write;
+pub use file::{Entries, Entry};
 
 use super::lease::Terms;
 use crate::failure::{Failure, Kind};
@@ -27,40 +26,6 @@ use crate::home::{Home, check_parents, write_private};
 pub struct Store {
     path: PathBuf,
 }
-
-/// What is known of one credential. Not to be printed: it has no `Debug`.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// The value, where it is kept here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<Zeroizing<String>>,
-    /// Where the value is, where it is not kept here: as `--secret NAME=SOURCE` writes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Values that it had before; replies may still hold them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub former: Vec<Zeroizing<String>>,
-    /// True where it may not be used.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub revoked: bool,
-    /// Of a refresh token that a token endpoint gave: the SHA-256 of the one that the operator gave.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub renews: Option<String>,
-    /// Seconds after which it is fetched again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<u32>,
-    /// Seconds after which a failed fetch is tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure_ttl: Option<u32>,
-    /// Seconds for which an expired value is used while its source fails.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stale: Option<u32>,
-}
-
-/// All of them, by name.
-#[derive(Clone, Default)]
-pub struct Entries(pub BTreeMap<String, Entry>);
 
 /// Larger files are no store of credentials.
 const MAX_BYTES: u64 = 4 << 20;
@@ -94,7 +59,7 @@ impl Store {
         lock.lock().map_err(|e| unwritten(&e))?;
         let mut entries = self.read()?;
         let done = change(&mut entries)?;
-        let text = serde_json::to_vec_pretty(&Written(&entries)).map(Zeroizing::new).map_err(|e| unwritten(&e))?;
+        let text = write(&entries).map_err(|e| unwritten(&e))?;
         write_private(&self.path, &text).map_err(|e| unwritten(&e))?;
         Ok(done)
     }
@@ -205,75 +170,16 @@ fn parse(path: &Path, file: File) -> Result<Entries, Failure> {
     let mut text = Zeroizing::new(Vec::new());
     let read = file.take(MAX_BYTES).read_to_end(&mut text);
     read.map_err(|e| state(format!("the credentials in {} cannot be read: {e}", path.display())))?;
-    // The parser's own message may quote what it read, so only the place is told.
-    serde_json::from_slice(&text).map_err(|e| {
-        let message = format!(
-            "{}:{}:{}: this is no map of credentials; correct it, or move the file away and set them again",
-            path.display(),
-            e.line(),
-            e.column()
-        );
-        state(message)
+    file::read(&text).map_err(|(line, column)| {
+        state(format!(
+            "{}:{line}:{column}: this is no map of credentials; correct it, or move the file away and set them again",
+            path.display()
+        ))
     })
 }
 
 fn state(message: impl Into<String>) -> Failure {
     Failure::new(Kind::State, message)
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Either {
-    Value(Zeroizing<String>),
-    Entry(Box<Entry>),
-}
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Map;
-        impl<'de> Visitor<'de> for Map {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of names to values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = BTreeMap::new();
-                while let Some((name, either)) = map.next_entry::<String, Either>()? {
-                    let entry = match either {
-                        Either::Value(value) => Entry { value: Some(value), ..Entry::default() },
-                        Either::Entry(entry) => *entry,
-                    };
-                    if entries.insert(name, entry).is_some() {
-                        return Err(A::Error::custom("a name stands twice"));
-                    }
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(Map)
-    }
-}
-
-/// As it is written: a plain value where there is nothing else to say, so that older tools can read it as well.
-struct Written<'a>(&'a Entries);
-
-impl Serialize for Written<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let mut map = serializer.serialize_map(Some(self.0.0.len()))?;
-        for (name, entry) in &self.0.0 {
-            let Entry { value, from, former, revoked, renews, ttl, failure_ttl, stale } = entry;
-            let has_more = from.is_some() || !former.is_empty() || *revoked || renews.is_some();
-            let has_terms = ttl.is_some() || failure_ttl.is_some() || stale.is_some();
-            match value {
-                Some(value) if !has_more && !has_terms => map.serialize_entry(name, &**value)?,
-                _ => map.serialize_entry(name, entry)?,
-            }
-        }
-        map.end()
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,30 @@
+//! Content codings of replies.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tollgate_secrets::{Coding, DECODED_PIECE_BYTES, DecodeError, Decoder};
+
+fuzz_target!(|bytes: &[u8]| {
+    let [how, cut, text @ ..] = bytes else { return };
+    let coding = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd][usize::from(how % 4)];
+    let whole = decode(coding, std::iter::once(text));
+    let pieces = decode(coding, text.chunks(usize::from(*cut).max(1)));
+    // How far a bomb got before it was refused depends on the cuts, as may what is found first to be wrong.
+    match (whole, pieces) {
+        (Ok(whole), Ok(pieces)) => assert!(whole == pieces, "cut elsewhere, it comes out otherwise"),
+        (whole, pieces) => assert_eq!(whole.is_ok(), pieces.is_ok()),
+    }
+});
+
+fn decode<'a>(coding: Coding, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, DecodeError> {
+    let (mut decoder, mut plain) = (Decoder::new(coding), Vec::new());
+    for mut piece in pieces {
+        while let Some(some) = decoder.next(&mut piece)? {
+            assert!(!some.is_empty() && some.len() <= DECODED_PIECE_BYTES);
+            plain.extend(some);
+        }
+        assert!(piece.is_empty(), "what was not asked for again was taken");
+    }
+    decoder.finish()?;
+    Ok(plain)
+}
