@@ -201,14 +201,16 @@ fn websockets_say_and_hear() {
         &bench,
         &upstreams,
         Some(("chat.test", &upstream)),
-        r#"import os, ssl
+        r#"import os, ssl, time
 from websockets.sync.client import connect
 context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
 with connect("wss://chat.test/ws", ssl=context, compression=None) as socket:
     for size in (2, 70000):
         socket.send("h" * size)
         assert socket.recv(timeout=20) == "h" * size
-    print("heard")"#,
+    begun = time.monotonic()
+assert time.monotonic() - begun < 4, "the end of the connection did not come"
+print("heard")"#,
     );
     assert_eq!(printed, ["heard\n", "heard\n"]);
 }

@@ -21,7 +21,7 @@ mod head;
 mod tests;
 
 use chunks::Chunks;
-use head::Body;
+use head::{Body, Progress};
 
 /// How much a head may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,9 +177,13 @@ impl Follower {
 
     /// The length of the head that `bytes` begin with; 0 while it is not whole.
     fn head(&mut self, seen: usize, bytes: &[u8]) -> Result<usize, Wrong> {
-        let Some(length) = head::length(bytes, seen)? else {
-            self.state = State::Head { seen: bytes.len() };
-            return if bytes.len() < self.bounds.head_bytes { Ok(0) } else { Err(Wrong::HeadTooLarge) };
+        let length = match head::progress(bytes, seen)? {
+            Progress::Whole(length) => length,
+            Progress::Seen(_) if bytes.len() >= self.bounds.head_bytes => return Err(Wrong::HeadTooLarge),
+            Progress::Seen(seen) => {
+                self.state = State::Head { seen };
+                return Ok(0);
+            }
         };
         if length > self.bounds.head_bytes {
             return Err(Wrong::HeadTooLarge);

@@ -24,7 +24,7 @@ pub enum Opening {
 }
 
 /// Bytes after which the answer is always final.
-pub const ENOUGH: usize = HTTP1_LINE;
+pub const ENOUGH: usize = HTTP1_LINE + 1;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HANDSHAKE: u8 = 0x16;
@@ -72,7 +72,7 @@ fn http1(bytes: &[u8]) -> Opening {
         .take_while(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
         .count();
     match (method, bytes.get(method), bytes.get(method + 1)) {
-        (0, _, _) => Opening::Unknown { more: false },
+        (0 | HTTP1_LINE.., _, _) => Opening::Unknown { more: false },
         (_, Some(b' '), Some(target)) if target.is_ascii_graphic() => Opening::Http1,
         (1..HTTP1_LINE, None, _) | (_, Some(b' '), None) => Opening::Unknown { more: true },
         _ => Opening::Unknown { more: false },
@@ -106,6 +106,10 @@ mod tests {
         check(b"SSH-2.0-OpenSSH_9\r\n", never);
         check(b"\x00\x00", never);
         check(&[b'A'; 40], never);
+        check(&[b'A'; 33], never);
+        check(&[&[b'A'; 33][..], b" /"].concat(), never);
+        check(&[&[b'A'; 32][..], b" "].concat(), more);
+        check(&[&[b'A'; 32][..], b" /"].concat(), Opening::Http1);
     }
 
     #[test]

@@ -189,7 +189,11 @@ async fn pump(
         match read {
             Ok(0) => break End::Closed,
             Ok(_) => {}
-            Err(error) => break End::Broken(error.to_string()),
+            Err(error) => {
+                // Many servers end TLS without saying so; whoever waits for the end of the connection should see it.
+                let _ = tokio::time::timeout(FAREWELL, writer.shutdown()).await;
+                break End::Broken(error.to_string());
+            }
         }
         let taken = direction.take(&input, &mut out);
         count(out.len() as u64);

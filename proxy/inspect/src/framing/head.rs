@@ -13,12 +13,22 @@ pub(super) enum Body {
     Switching,
 }
 
-/// The length of a head with its empty line, once it is whole. `seen` bytes have been looked at before.
-pub(super) fn length(bytes: &[u8], seen: usize) -> Result<Option<usize>, Wrong> {
+/// How far a head has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Its length with its empty line.
+    Whole(usize),
+    /// Bytes that need not be looked at again.
+    Seen(usize),
+}
+
+/// Looks for the end of a head of which `seen` bytes have been looked at before.
+pub(super) fn progress(bytes: &[u8], seen: usize) -> Result<Progress, Wrong> {
     if seen < sniff::ENOUGH {
         match sniff(bytes) {
             Opening::Http1 => {}
-            Opening::Unknown { more: true } => return Ok(None),
+            // Its lines have not been looked at.
+            Opening::Unknown { more: true } => return Ok(Progress::Seen(0)),
             Opening::Http2 => return Err(Wrong::Version),
             Opening::Tls | Opening::Unknown { more: false } => return Err(Wrong::NotHttp1),
         }
@@ -34,11 +44,11 @@ pub(super) fn length(bytes: &[u8], seen: usize) -> Result<Option<usize>, Wrong> 
             check_request_line(line)?;
             is_first = false;
         } else if line.ends_with(b"\n") {
-            return Ok(Some(end + 1));
+            return Ok(Progress::Whole(end + 1));
         }
         from = end + 1;
     }
-    Ok(None)
+    Ok(Progress::Seen(bytes.len()))
 }
 
 /// Reads a whole head, the line of its request being right.

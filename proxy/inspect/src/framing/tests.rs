@@ -183,6 +183,15 @@ fn other_protocols_are_found_early() {
     assert_eq!(wrong, Some(Wrong::RequestLine));
 }
 
+/// What may become the preface of HTTP/2 is looked at again once it did not.
+#[test]
+fn c15_a_preface_that_is_none() {
+    let stream = b"PRI * HTTP/2.0\r\n\r\nSM\r\xff";
+    let whole = pass(&[stream]);
+    assert_eq!(whole, (Vec::new(), 0, Some(Wrong::Version)));
+    assert_eq!(pass(&[&stream[..19], &stream[19..]]), whole);
+}
+
 #[test]
 fn hosts() {
     check(b"GET / HTTP/1.1\r\n\r\n", Err(Wrong::Host));
@@ -226,6 +235,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         "\r",
         "\0",
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nS",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     ]);
