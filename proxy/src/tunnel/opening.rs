@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tollgate_inspect::sniff::{Opening, sniff};
 
 use crate::Limits;
@@ -30,12 +30,20 @@ pub(super) struct Beginning<S> {
 
 impl<S: AsyncRead + Unpin> Beginning<S> {
     pub(super) fn new(io: S) -> Self {
-        Self { bytes: BytesMut::with_capacity(FIRST_READ), io }
+        Self { bytes: BytesMut::new(), io }
     }
 
     /// Reads on; 0 at the end. May be dropped and called again.
     pub(super) async fn more(&mut self) -> std::io::Result<usize> {
-        self.io.read_buf(&mut self.bytes).await
+        std::future::poll_fn(|cx| {
+            // Nothing is held while nothing comes: tunnels may idle by the thousand.
+            let mut space = [0; FIRST_READ];
+            let mut read = ReadBuf::new(&mut space);
+            std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+            self.bytes.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        })
+        .await
     }
 
     /// Reads until it is clear what this is, or the client says no more.
@@ -66,6 +74,8 @@ pub(crate) struct Prefixed<S> {
 
 impl<S> Prefixed<S> {
     pub(crate) fn new(prefix: Bytes, io: S) -> Self {
+        // An empty slice may keep a large buffer alive.
+        let prefix = if prefix.is_empty() { Bytes::new() } else { prefix };
         Self { prefix, io }
     }
 
