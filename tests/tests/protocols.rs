@@ -301,3 +301,33 @@ async fn e5_messages_are_judged() {
         assert_eq!(judged.expect("recorded")["decision"], decision);
     }
 }
+
+/// An upstream may close a kept connection just as the next request comes: one that changes nothing is sent again, one that
+/// may have changed something is not.
+#[tokio::test]
+async fn a_kept_connection_that_closes_costs_no_safe_request() {
+    let upstreams = Upstreams::new();
+    let upstream = upstreams.serve("api.test", &["http/1.1"], |mut stream| async move {
+        let mut head = Vec::new();
+        for answer in [&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], b""] {
+            head.clear();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { return };
+                head.push(byte);
+            }
+            stream.write_all(answer).await.expect("sent");
+            stream.flush().await.expect("sent");
+        }
+    });
+    let gate = start(&upstream, &upstreams);
+    let mut client = gate.http1("api.test").await;
+    for number in 1..=3 {
+        let reply = client.send_request(get("/v1/x")).await.expect("a reply");
+        assert_eq!(reply.status(), StatusCode::OK, "request {number}");
+        reply.into_body().collect().await.expect("a body");
+    }
+    assert_eq!(upstream.connections(), 3, "each was closed as its second request came");
+    let post = Request::post("/v1/x").header("host", "api.test").body(empty()).expect("a request");
+    let reply = client.send_request(post).await.expect("a reply");
+    assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
+}

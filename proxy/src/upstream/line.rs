@@ -225,6 +225,17 @@ fn watch_interim(request: &mut Request<Upload>) -> Arc<Notify> {
 }
 
 impl Fault {
+    /// True where the connection ended, with or without a word, before there was a reply.
+    pub(super) fn is_closed_early(&self) -> bool {
+        let Self::Library(error) = self else { return false };
+        let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+        let is_gone = |error: &std::io::Error| {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+            matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+        };
+        error.is_incomplete_message() || io.is_some_and(is_gone)
+    }
+
     /// What the client is told.
     pub(super) fn into_error(self, key: &Key) -> SendError {
         match self {

@@ -95,11 +95,16 @@ impl Pool {
         for _ in 0..MAX_TRIES {
             let mut loan = shelf.borrow(&self.dialer, key).await?;
             prepare(&mut request, key, loan.is_http2())?;
-            match loan.send(request).await {
-                Ok(reply) => return Ok((reply, loan)),
+            let again = repeatable(&request).filter(|_| loan.is_reused());
+            match (loan.send(request).await, again) {
+                (Ok(reply), _) => return Ok((reply, loan)),
                 // Closed while idle: nothing was sent, so another connection may try.
-                Err(Unsent { request: Some(unsent), .. }) if loan.is_reused() => request = *unsent,
-                Err(Unsent { fault, .. }) => return Err(fault.into_error(key)),
+                (Err(Unsent { request: Some(unsent), .. }), _) if loan.is_reused() => request = *unsent,
+                // Closed as it was sent: a request that changes nothing may be sent again (RFC 9110, section 9.2.2).
+                (Err(Unsent { fault, .. }), Some(parts)) if fault.is_closed_early() => {
+                    request = Request::from_parts(parts, Upload::none());
+                }
+                (Err(Unsent { fault, .. }), _) => return Err(fault.into_error(key)),
             }
         }
         Err(SendError::Broken { authority: key.authority.clone(), reason: "it closes every connection".to_owned() })
@@ -148,6 +153,17 @@ impl Pool {
         }
         shelf
     }
+}
+
+/// A copy of a request that may be sent twice: it has no body and changes nothing.
+fn repeatable(request: &Request<Upload>) -> Option<http::request::Parts> {
+    if !request.method().is_safe() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(());
+    (*copy.method_mut(), *copy.uri_mut()) = (request.method().clone(), request.uri().clone());
+    (*copy.version_mut(), *copy.headers_mut()) = (request.version(), request.headers().clone());
+    Some(copy.into_parts().0)
 }
 
 /// Gives the head the form of the protocol that it will travel by.
