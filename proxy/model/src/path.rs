@@ -99,17 +99,14 @@ impl fmt::Debug for CanonicalPath<'_> {
 /// Where the first segment begins that some step may change: one with other than literal characters, an empty one, one that
 /// begins with a dot.
 fn odd_segment(path: &[u8]) -> Option<usize> {
-    let mut start = 0;
-    for (at, &byte) in path.iter().enumerate() {
-        match byte {
-            b'/' if at > 0 && start == at => return Some(start),
-            b'/' => start = at + 1,
-            b'.' if start == at => return Some(start),
-            byte if LITERAL[usize::from(byte)] => {}
-            _ => return Some(start),
-        }
-    }
-    None
+    let mut previous = 0;
+    let odd = path.iter().position(|&byte| {
+        let literal = LITERAL[usize::from(byte)] || (byte == b'/' && previous != b'/');
+        let is_odd = !literal || (byte == b'.' && previous == b'/');
+        previous = byte;
+        is_odd
+    })?;
+    path[..odd].iter().rposition(|&b| b == b'/').map(|slash| slash + 1)
 }
 
 /// Stands for an encoded slash between decoding and encoding; a real NUL is refused before.
@@ -120,11 +117,17 @@ fn canonicalise(raw: &str, start: usize, slash: EncodedSlash) -> Result<String, 
     let mut path = Vec::with_capacity(raw.len() + SPARE_BYTES);
     let (done, rest) = raw.as_bytes().split_at(start);
     path.extend_from_slice(&done[..start - 1]);
+    let mut rest = Some(rest);
     let mut ends_open = true;
-    for segment in rest.split(|&b| b == b'/') {
+    while let Some(left) = rest {
+        // One look at each byte: most segments are literal to their end.
+        let run = left.iter().position(|&b| !LITERAL[usize::from(b)]).unwrap_or(left.len());
+        let end = left[run..].iter().position(|&b| b == b'/').map_or(left.len(), |slash| run + slash);
+        rest = left.get(end + 1..);
         let start = path.len();
         path.push(b'/');
-        let is_literal = decode(segment, slash, &mut path)?;
+        path.extend_from_slice(&left[..run]);
+        let is_literal = run == end || decode(&left[run..end], slash, &mut path)?;
         let name = &path[start + 1..];
         ends_open = matches!(name, b"" | b"." | b"..");
         match name {
@@ -150,17 +153,12 @@ fn canonicalise(raw: &str, start: usize, slash: EncodedSlash) -> Result<String, 
 /// Room for a few escapes that the raw path did not have.
 const SPARE_BYTES: usize = 16;
 
-/// Appends one segment decoded and without its parameters; true where it needs no escapes. An escape cannot hold a separator
-/// that was missed: an encoded slash is kept apart, and a character of several bytes that begins in one segment cannot end
-/// in another.
+/// Appends what of a segment is not literal decoded and without its parameters; true where it needs no escapes then. An
+/// escape cannot hold a separator that was missed: an encoded slash is kept apart, and a character of several bytes that
+/// begins in one segment cannot end in another.
 fn decode(segment: &[u8], slash: EncodedSlash, path: &mut Vec<u8>) -> Result<bool, PathError> {
-    let run = segment.iter().take_while(|&&b| LITERAL[usize::from(b)]).count();
-    path.extend_from_slice(&segment[..run]);
-    if run == segment.len() {
-        return Ok(true);
-    }
     let start = path.len();
-    let mut bytes = segment[run..].iter();
+    let mut bytes = segment.iter();
     while let Some(&byte) = bytes.next() {
         match byte {
             b'%' => path.push(escaped(&mut bytes, slash)?),
