@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs every test. Installs what the tests need, or says what to install: curl, git, Python 3 with venv and Node.js as
-# Debian packages, requests, httpx, h11, httptools, grpcio and websockets from pip into a folder of their own.
+# Runs every test. Installs what the tests need, or says what to install: curl, git, Python 3 with venv, Node.js and npm
+# as Debian packages, requests, httpx, h11, httptools, grpcio and websockets from pip into a folder of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +12,7 @@ command -v curl >/dev/null || missing+=(curl)
 command -v git >/dev/null || missing+=(git)
 # Clients run inside the sandbox as an ordinary user, who sees only /usr.
 [ -x /usr/bin/node ] || missing+=(nodejs)
+[ -x /usr/bin/npm ] || missing+=(npm)
 /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 [ -x /usr/bin/setpriv ] || missing+=(util-linux)

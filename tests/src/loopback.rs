@@ -1,7 +1,7 @@
 //! A gate in the test's own process, without a sandbox: for tests that send and receive bytes of their own making.
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,6 +37,8 @@ pub struct Loopback {
     pub rules: Arc<Rules>,
     /// Where it takes CONNECT.
     pub address: SocketAddr,
+    /// Where it takes DNS questions in datagrams.
+    pub dns: SocketAddr,
     folder: TempDir,
     journal: Arc<Journal>,
     certificate: String,
@@ -95,14 +97,20 @@ impl Upstreams {
     /// TLS settings for a server of this name that speaks these protocols (ALPN).
     #[must_use]
     pub fn config(&self, name: &str, protocols: &[&str]) -> Arc<rustls::ServerConfig> {
+        let (chain, key) = self.leaf(name);
+        let config = rustls::ServerConfig::builder().with_no_client_auth();
+        let mut config = config.with_single_cert(chain, key).expect("usable");
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// A certificate for a server of this name, and its key.
+    #[must_use]
+    pub fn leaf(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = rustls::ServerConfig::builder().with_no_client_auth();
-        let mut config = config.with_single_cert(vec![leaf.der().clone()], key).expect("usable");
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
+        (vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())))
     }
 
     /// Serves TLS as `name`; the script gets each connection after its handshake.
@@ -111,16 +119,7 @@ impl Upstreams {
         F: Future<Output = ()> + Send + 'static,
         S: Fn(server::TlsStream<TcpStream>) -> F + Send + Sync + 'static,
     {
-        let acceptor = TlsAcceptor::from(self.config(name, protocols));
-        let script = Arc::new(script);
-        Scripted::serve(move |stream| {
-            let (acceptor, script) = (acceptor.clone(), Arc::clone(&script));
-            async move {
-                if let Ok(stream) = acceptor.accept(stream).await {
-                    script(stream).await;
-                }
-            }
-        })
+        Scripted::serve_tls(self.config(name, protocols), script)
     }
 }
 
@@ -151,6 +150,23 @@ impl Scripted {
             }
         });
         Self { address, connections }
+    }
+
+    /// Serves TLS; the script gets each connection after its handshake.
+    pub fn serve_tls<F, S>(config: Arc<rustls::ServerConfig>, script: S) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+        S: Fn(server::TlsStream<TcpStream>) -> F + Send + Sync + 'static,
+    {
+        let (acceptor, script) = (TlsAcceptor::from(config), Arc::new(script));
+        Self::serve(move |stream| {
+            let (acceptor, script) = (acceptor.clone(), Arc::clone(&script));
+            async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    script(stream).await;
+                }
+            }
+        })
     }
 
     /// TCP connections so far.
@@ -214,9 +230,11 @@ impl Plan {
         });
         let explicit = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
         let address = explicit.local_addr().expect("bound");
-        let sockets = Sockets { explicit, transparent: Vec::new(), dns_udp: Vec::new(), dns_tcp: Vec::new() };
+        let questions = UdpSocket::bind("127.0.0.1:0").expect("a port on loopback");
+        let dns = questions.local_addr().expect("bound");
+        let sockets = Sockets { explicit, transparent: Vec::new(), dns_udp: vec![questions], dns_tcp: Vec::new() };
         gate.serve(sockets).expect("served");
-        Loopback { gate, rules, address, folder, journal, certificate }
+        Loopback { gate, rules, address, dns, folder, journal, certificate }
     }
 }
 

@@ -23,12 +23,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     ///
     /// # Errors
     /// The head of the answer, where it opens nothing.
-    pub async fn open(mut stream: S, host: &str, path: &str) -> Result<Self, String> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{HANDSHAKE}");
+    pub async fn open(stream: S, host: &str, path: &str) -> Result<Self, String> {
+        Self::open_with(stream, host, path, "").await.map(|(socket, _)| socket)
+    }
+
+    /// The same with more headers, each with its line's end; the socket and the head of the answer.
+    ///
+    /// # Errors
+    /// The head of the answer, where it opens nothing.
+    pub async fn open_with(mut stream: S, host: &str, path: &str, headers: &str) -> Result<(Self, String), String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}{HANDSHAKE}");
         stream.write_all(request.as_bytes()).await.expect("sent");
         let head = head(&mut stream).await;
-        let opened = head.starts_with("HTTP/1.1 101") && head.contains(ACCEPT);
-        opened.then_some(Self { stream, own: Sender::Client }).ok_or(head)
+        match head.starts_with("HTTP/1.1 101") && head.contains(ACCEPT) {
+            true => Ok((Self { stream, own: Sender::Client }, head)),
+            false => Err(head),
+        }
     }
 
     /// A client's end of one that is open.
@@ -44,15 +54,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes it as a server.
     pub async fn accept(mut stream: S) -> Self {
         let head = head(&mut stream).await;
-        let named = |line: &str| line.to_ascii_lowercase().starts_with("sec-websocket-key:");
-        let key = head.lines().find(|line| named(line)).and_then(|line| line.split_once(':')).expect("a key");
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-            accept(key.1.trim())
-        );
+        let answer = format!("{}\r\n", answer(&head));
         stream.write_all(answer.as_bytes()).await.expect("sent");
         stream.flush().await.expect("sent");
         Self { stream, own: Sender::Server }
+    }
+
+    /// Sends bytes as they are.
+    pub async fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("sent");
+        self.stream.flush().await.expect("sent");
     }
 
     /// Sends one message in one frame.
@@ -65,8 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if let Some(key) = key {
             mask(&mut frame[start..], key, 0);
         }
-        self.stream.write_all(&frame).await.expect("sent");
-        self.stream.flush().await.expect("sent");
+        self.write(&frame).await;
     }
 
     /// The next message; nothing when the other end has gone.
@@ -105,12 +115,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+/// Everything up to an empty line.
+pub async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(soon("a head", stream.read_u8()).await.expect("a head"));
     }
     String::from_utf8(head).expect("text")
+}
+
+/// The lines with which a server agrees to a handshake, without the empty one behind them.
+#[must_use]
+pub fn answer(head: &str) -> String {
+    let named = |line: &&str| line.to_ascii_lowercase().starts_with("sec-websocket-key:");
+    let key = head.lines().find(named).and_then(|line| line.split_once(':')).expect("a key");
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n",
+        accept(key.1.trim())
+    )
 }
 
 fn accept(key: &str) -> String {

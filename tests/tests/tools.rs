@@ -4,11 +4,14 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Runtime;
 use tollgate_inspect::websocket::Opcode;
@@ -242,4 +245,38 @@ with zipfile.ZipFile(sys.argv[1], "w") as wheel:
     );
     let printed = run(&bench, &upstreams, None, &["--read-only", &folder.display().to_string()], &script);
     assert_eq!(printed, ["hello from the package\n"; 2]);
+}
+
+/// A registry of one package: its description and its archive.
+#[test]
+fn npm_installs_from_a_registry() {
+    let (bench, upstreams) = (Bench::new(POLICY), Upstreams::new());
+    let (registry, package) = (bench.path("files/npm"), bench.path("source/package"));
+    for folder in [&registry, &package] {
+        std::fs::create_dir_all(folder).expect("made");
+    }
+    std::fs::write(package.join("package.json"), r#"{"name": "tiny", "version": "1.0.0"}"#).expect("written");
+    std::fs::write(package.join("index.js"), "module.exports = 'hello from the package'\n").expect("written");
+    let archive = registry.join("tiny-1.0.0.tgz");
+    let mut command = Command::new("tar");
+    let packed = finish(command.arg("-czf").arg(&archive).arg("-C").arg(bench.path("source")).arg("package"));
+    assert_eq!(packed.code, 0, "{}", packed.stderr);
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, &std::fs::read(&archive).expect("readable"));
+    let version = json!({
+        "name": "tiny",
+        "version": "1.0.0",
+        "dist": {
+            "tarball": "https://api.test/files/npm/tiny-1.0.0.tgz",
+            "integrity": format!("sha512-{}", STANDARD.encode(hash)),
+        },
+    });
+    let description = json!({"name": "tiny", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}});
+    std::fs::write(registry.join("tiny"), description.to_string()).expect("written");
+    let script = "rm -rf site cache; mkdir site; cd site; /usr/bin/npm install --silent --no-audit --no-fund \
+                  --no-update-notifier --cache ../cache --registry https://api.test/files/npm/ tiny >&2 && \
+                  node -p \"require('tiny')\"";
+    let printed = run(&bench, &upstreams, None, &[], script);
+    assert_eq!(printed, ["hello from the package\n"; 2]);
+    let lines = bench.origin.lines();
+    assert_eq!(lines.iter().filter(|line| *line == "GET /files/npm/tiny-1.0.0.tgz").count(), 2, "{lines:?}");
 }

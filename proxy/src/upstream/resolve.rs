@@ -207,4 +207,76 @@ mod tests {
         check("a.test:443:localhost", None);
         check(":443:127.0.0.1", None);
     }
+
+    /// What an entry opens where a name is at these addresses: all of them, or none and the one that is wrong.
+    async fn check_reach(addresses: &[&str], reach: &Reach, expected: Result<(), &str>) {
+        let resolver = Resolver::new(&[], &Limits::default());
+        let name = Host::parse("name.test").expect("a name");
+        let found: Vec<IpAddr> = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+        let until = Instant::now() + BELIEVED;
+        resolver.known.insert(name.clone(), Known { found: Ok(found.clone().into()), until });
+        let resolved = resolver.resolve(&Authority::new(name, Port::HTTPS), reach).await;
+        let all: Vec<_> = found.iter().map(|address| SocketAddr::new(*address, 443)).collect();
+        match (resolved, expected) {
+            (Ok(resolved), Ok(())) => assert_eq!(resolved, all),
+            (Err(ResolveError::Forbidden { address, .. }), Err(wrong)) => {
+                assert_eq!(address.to_string(), wrong, "{addresses:?} by {reach:?}");
+            }
+            (other, _) => panic!("{addresses:?} by {reach:?}: {other:?}"),
+        }
+    }
+
+    /// One private address among public ones is enough: whoever answers chooses which of them is dialled.
+    #[tokio::test]
+    async fn i5_i9_j2_every_address_must_be_within_reach() {
+        let (public, private) = ("93.184.215.14", "10.0.0.5");
+        let networks = Reach::AllowedIps(Arc::new(["10.0.0.0/8".parse().expect("a network")]));
+        check_reach(&[public, "2606:4700::1"], &Reach::PublicOnly, Ok(())).await;
+        check_reach(&[public, private], &Reach::PublicOnly, Err(private)).await;
+        check_reach(&[public, "fd00::1"], &Reach::PublicOnly, Err("fd00::1")).await;
+        check_reach(&[public, "::ffff:10.0.0.5"], &Reach::PublicOnly, Err("::ffff:10.0.0.5")).await;
+        check_reach(&[public, "64:ff9b::a00:5"], &Reach::PublicOnly, Err("64:ff9b::a00:5")).await;
+        check_reach(&[private], &networks, Ok(())).await;
+        check_reach(&[private, public], &networks, Err(public)).await;
+        check_reach(&[public, private], &Reach::Declared, Ok(())).await;
+        for never in ["127.0.0.1", "::1", "169.254.169.254", "fd00:ec2::254", "168.63.129.16", "0.0.0.0", "fe80::1"] {
+            for reach in [&Reach::PublicOnly, &networks, &Reach::Declared] {
+                check_reach(&[never], reach, Err(never)).await;
+            }
+        }
+    }
+
+    /// What one name is at says nothing about another, and is believed for so long.
+    #[tokio::test]
+    async fn i5_i6_answers_belong_to_one_name_for_a_while() {
+        let resolver = Resolver::new(&[], &Limits::default());
+        let authority = |name: &str| Authority::new(Host::parse(name).expect("a name"), Port::HTTPS);
+        let (known, stale, other) = (authority("known.test"), authority("stale.test"), authority("other.test"));
+        let found: Result<Arc<[IpAddr]>, _> = Ok(Arc::from(["93.184.215.14".parse().expect("an address")]));
+        for (name, until) in [(&known, Instant::now() + BELIEVED), (&stale, Instant::now())] {
+            resolver.known.insert(name.host.clone(), Known { found: found.clone(), until });
+        }
+        let resolved = resolver.resolve(&known, &Reach::PublicOnly).await.expect("known");
+        assert_eq!(resolved, ["93.184.215.14:443".parse().expect("an address")]);
+        // No lookup is let through: what is not known waits for one.
+        let all = u32::try_from(MAX_LOOKUPS).expect("few");
+        let _turns = resolver.lookups.acquire_many(all).await.expect("open");
+        for name in [&stale, &other] {
+            let resolved = tokio::time::timeout(Duration::ZERO, resolver.resolve(name, &Reach::PublicOnly)).await;
+            assert!(resolved.is_err(), "{name}: {resolved:?}");
+        }
+    }
+
+    /// Names that an agent makes up push others out and take no more room than there is.
+    #[test]
+    fn o7_what_is_known_is_bounded() {
+        let setting = "names=32".parse().expect("a limit");
+        let resolver = Resolver::new(&[], &Limits::with(&[setting]));
+        for number in 0..1000 {
+            let found = Err(ResolveError::NoAddress(Host::Name("n.test".into()), String::new()));
+            let known = Known { found, until: Instant::now() + BELIEVED };
+            resolver.known.insert(Host::Name(format!("n{number}.test").into()), known);
+        }
+        assert!((1..=32).contains(&resolver.known.len()), "{}", resolver.known.len());
+    }
 }
