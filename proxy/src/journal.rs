@@ -344,6 +344,23 @@ mod tests {
     }
 
     #[test]
+    fn r6_a_full_queue_refuses_what_is_new_and_loses_no_end() {
+        let (queue, _unread) = sync_channel(QUEUE_RECORDS + QUEUE_ENDS);
+        let (waiting, death) = (Arc::default(), Arc::default());
+        let journal = Journal { queue, waiting, death, writer: Mutex::default(), path: PathBuf::new() };
+        let (new, end) = (Event::Notice { detail: "" }, Event::Close { reason: "" });
+        for _ in 0..QUEUE_RECORDS {
+            journal.record(&new).expect("there is room");
+        }
+        assert_eq!(journal.record(&new), Err(JournalError::Full));
+        for _ in 0..QUEUE_ENDS {
+            journal.record(&end).expect("there is room for ends");
+        }
+        assert!(matches!(journal.record(&end), Err(JournalError::Dead(_))), "an end was lost");
+        assert!(matches!(journal.record(&new), Err(JournalError::Dead(_))));
+    }
+
+    #[test]
     fn o6_a_full_disk_ends_it() {
         let folder = tempfile::tempdir().expect("a folder");
         std::os::unix::fs::symlink("/dev/full", folder.path().join("full")).expect("linked");

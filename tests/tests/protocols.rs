@@ -331,3 +331,17 @@ async fn a_kept_connection_that_closes_costs_no_safe_request() {
     let reply = client.send_request(post).await.expect("a reply");
     assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
 }
+
+/// Behind CGI `x_api_key` is `x-api-key`: what a policy or a binding says of one name must not be had by another.
+#[tokio::test]
+async fn g1_names_with_underscores_stay_here() {
+    let upstreams = Upstreams::new();
+    let upstream = echo(&upstreams, "api.test", &["h2", "http/1.1"]);
+    let gate = start(&upstream, &upstreams);
+    let mut client = gate.http2("api.test").await;
+    let request = Request::get("https://api.test/v1/x").header("x_api_key", "own").header("content_length", "5");
+    let request = request.header("x-plain", "kept").body(empty()).expect("a request");
+    let reply = client.send_request(request).await.expect("a reply");
+    let arrived: Vec<_> = reply.headers().keys().filter_map(|name| name.as_str().strip_prefix("got-")).collect();
+    assert!(arrived.contains(&"x-plain") && arrived.iter().all(|name| !name.contains('_')), "{arrived:?}");
+}
