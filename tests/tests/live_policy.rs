@@ -1,8 +1,11 @@
 //! `policy set`, `get`, `list` and `rollback` on a running sandbox, as a user types them, and the API behind them.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -195,6 +198,61 @@ fn mistakes_change_nothing() {
     assert_eq!(outcomes, ["\"refused\"", "\"refused\"", "\"refused\""], "each set that was not valid is recorded");
     check(&set("box", "good.yaml"), 1, "", "sandbox box: it is not running");
     check(&openshell(&bench, &["policy", "get"]), 1, "", "no sandbox is running");
+}
+
+/// What cannot be kept does not come into force, and the proxy goes on.
+#[test]
+fn a_policy_that_cannot_be_kept_changes_nothing() {
+    let bench = Bench::new(&policy("/a"));
+    let mut agent = start(&bench);
+    bench.write("next.yaml", policy("/b"));
+    let set = || openshell(&bench, &["policy", "set", "box", "--policy", "next.yaml"]);
+    let folder = bench.path("home/sandboxes/box/revisions");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o500)).expect("closed");
+    check(&set(), 1, "", "000002.json cannot be written: Permission denied (os error 13); nothing changed");
+    ask(&mut agent, "/b");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("open again");
+    check(&set(), 0, "", "✓ Policy version 2 submitted");
+    ask(&mut agent, "/b");
+    assert_eq!(agent.end().stdout, "403\n200\n");
+}
+
+/// Whenever the proxy is killed, what is on disk afterwards are whole policies that were accepted, numbered on.
+#[test]
+fn a_proxy_that_is_killed_while_policies_are_set_leaves_whole_revisions() {
+    let bench = Bench::new(&policy("/a"));
+    for (round, sets) in [(0, 1), (1, 4), (2, 9)] {
+        let agent = start(&bench);
+        let proxy = Pid::from_raw(i32::try_from(agent.child.id()).expect("a pid"));
+        std::thread::scope(|scope| {
+            let (told, done) = channel();
+            let bench = &bench;
+            let writer = scope.spawn(move || {
+                for number in 0.. {
+                    bench.write("next.yaml", policy(&format!("/{round}/{number}")));
+                    let one = openshell(bench, &["policy", "set", "box", "--policy", "next.yaml"]);
+                    if one.code != 0 {
+                        return one;
+                    }
+                    told.send(number).expect("awaited");
+                }
+                unreachable!("it is killed before");
+            });
+            while done.recv().expect("it goes on") < sets {}
+            kill(proxy, Signal::SIGKILL).expect("killed");
+            check(&writer.join().expect("ended"), 1, "", "sandbox box: it ");
+        });
+        let _killed = agent.end();
+    }
+    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", AGENT]));
+    let said = agent.wait_for("ready");
+    assert!(!said.contains("damaged"), "{said}");
+    let (_, list) = call(&bench, "GET", "/v1/policy/revisions", "");
+    let numbers: Vec<_> = list["revisions"].as_array().expect("a list").iter().map(|r| r["number"].as_u64()).collect();
+    let expected: Vec<_> = (1..=numbers.len() as u64).rev().map(Some).collect();
+    assert!(numbers.len() > 14, "{list}");
+    assert_eq!(numbers, expected, "none is missing and none came twice");
+    assert_eq!(agent.end().code, 0);
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn problem(refused: &Refused) -> (StatusCode, Json<Problem>) {
         Refused::Conflict(_) => StatusCode::CONFLICT,
         Refused::NoRevision { .. } => StatusCode::NOT_FOUND,
         Refused::Large { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        Refused::Unkept(_) | Refused::Unrecorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Refused::Unkept(_) | Refused::Unreadable(_) | Refused::Unrecorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let (message, mistakes) = match refused {
         Refused::Invalid(diagnostics) => ("the policy is not valid; nothing changed".to_owned(), mistakes(diagnostics)),

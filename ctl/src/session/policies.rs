@@ -53,8 +53,11 @@ pub enum Refused {
     #[error(transparent)]
     Conflict(#[from] Conflict),
     /// It could not be kept, so it was not put in force.
-    #[error("{0}")]
-    Unkept(#[from] FolderError),
+    #[error("{0}; nothing changed")]
+    Unkept(FolderError),
+    /// A revision that should be there cannot be read.
+    #[error(transparent)]
+    Unreadable(FolderError),
     /// It is in force, and nothing more is let through.
     #[error("the policy is in force, but every request is refused: {0}")]
     Unrecorded(#[from] JournalError),
@@ -216,7 +219,7 @@ impl Policies {
             created_at_ms: now_ms(),
             loaded_at_ms: None,
         };
-        kept.folder.write(&entry, change.text)?;
+        kept.folder.write(&entry, change.text).map_err(Refused::Unkept)?;
         let now = self.rules.replace_policy(change.policy).unwrap_or_else(|| self.rules.current());
         entry.loaded_at_ms = Some(now_ms());
         let event = Event::Policy {
@@ -275,7 +278,7 @@ impl Kept {
 
     fn text(&self, number: u64) -> Result<String, Refused> {
         self.history.get(number).ok_or(Refused::NoRevision { number })?;
-        Ok(self.folder.text(number)?)
+        self.folder.text(number).map_err(Refused::Unreadable)
     }
 
     fn applied(&self, number: u64, is_new: bool, generation: u64) -> Result<Applied, Refused> {

@@ -75,12 +75,11 @@ impl PolicyFile {
         };
         let file = File::open(&self.path).map_err(|e| unreadable(&e))?;
         let metadata = file.metadata().map_err(|e| unreadable(&e))?;
-        let size = metadata.len();
-        if size > MAX_POLICY_BYTES {
-            return Err(unreadable(&format!("it has {size} bytes, more than {MAX_POLICY_BYTES}")));
-        }
         let mut text = String::new();
-        file.take(MAX_POLICY_BYTES).read_to_string(&mut text).map_err(|e| unreadable(&e))?;
+        file.take(MAX_POLICY_BYTES + 1).read_to_string(&mut text).map_err(|e| unreadable(&e))?;
+        if text.len() as u64 > MAX_POLICY_BYTES {
+            return Err(unreadable(&format!("it has more than {MAX_POLICY_BYTES} bytes")));
+        }
         Ok(Content { text, owner_uid: metadata.uid() })
     }
 
