@@ -1,8 +1,9 @@
 //! Every policy that was accepted for a sandbox: which are kept, which is in force, what a writer may replace.
 //!
-//! `History` decides and does no IO; `Folder` keeps what it decided on disk. A revision is written whole before it comes
+//! `History` decides and does no IO; `Archive` keeps what it decided on disk. A revision is written whole before it comes
 //! into force, so that whatever stops the machine, each one on disk is a policy that was accepted.
 
+mod archive;
 pub mod fixed;
 mod folder;
 #[cfg(test)]
@@ -11,7 +12,9 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use tollgate_wire::policy::{LoadStatus, Origin, Revision};
 
-pub use folder::{Folder, FolderError};
+pub use archive::{Archive, now_ms};
+use folder::Folder;
+pub use folder::FolderError;
 
 /// Older revisions are forgotten; a sandbox's worth of edits, and at most this many times the size of a policy on disk.
 pub const MAX_REVISIONS: usize = 100;

@@ -122,3 +122,47 @@ fn a_changed_text_is_no_policy() {
     let said = folder.text(1).expect_err("damaged").to_string();
     assert!(said.contains("000001.json is damaged"), "{said}");
 }
+
+/// A policy that comes into force, from writing it on.
+fn bring(archive: &mut Archive, text: &str) {
+    let Ok(Step::New(number)) = archive.history().plan(text, None) else { panic!("{text} is not new") };
+    let entry = Entry { loaded_at_ms: None, ..entry(number, text) };
+    archive.keep(&entry, text).expect("written");
+    archive.loaded(entry, text);
+}
+
+#[test]
+fn what_is_forgotten_leaves_the_disk() {
+    let place = tempfile::tempdir().expect("a folder");
+    let open = || Archive::open(place.path().to_owned()).expect("opened").0;
+    let mut archive = open();
+    archive.begin("first", "first", 7).expect("begun");
+    for number in 0..MAX_REVISIONS + 2 {
+        bring(&mut archive, &number.to_string());
+    }
+    assert_eq!(std::fs::read_dir(place.path()).expect("read").count(), MAX_REVISIONS);
+    assert_eq!(archive.text(3).expect("readable"), None);
+    assert_eq!(archive.text(4).expect("readable").as_deref(), Some("2"));
+    let again = open();
+    let entries = |archive: &Archive| archive.history().newest_first().cloned().collect::<Vec<_>>();
+    assert_eq!(entries(&again), entries(&archive));
+}
+
+#[test]
+fn a_start_begins_with_its_file() {
+    let place = tempfile::tempdir().expect("a folder");
+    let open = || Archive::open(place.path().to_owned()).expect("opened").0;
+    let active = |archive: &Archive| archive.history().active();
+    let mut archive = open();
+    archive.begin("a", "a", 7).expect("begun");
+    bring(&mut archive, "b");
+    assert_eq!(active(&archive), Some(2));
+    for (text, expected) in [("b", 2), ("a", 3), ("a", 3), ("b", 4)] {
+        let mut archive = open();
+        archive.begin(text, text, 7).expect("begun");
+        assert_eq!(
+            (active(&archive), archive.text(expected).expect("readable").as_deref()),
+            (Some(expected), Some(text))
+        );
+    }
+}

@@ -4,7 +4,6 @@
 //! that is refused changes nothing. What a file or an operator brings passes through the same few lines.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tollgate_audit::Event;
 use tollgate_audit::digest::{hex, sha256};
@@ -16,7 +15,7 @@ use tollgate_wire::policy::{Applied, Origin, Revisions, Shown};
 use super::policy_file::{Content, MAX_POLICY_BYTES, PolicyFile};
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
-use crate::revisions::{Conflict, Entry, Folder, FolderError, History, Step, fixed};
+use crate::revisions::{Archive, Conflict, Entry, FolderError, Step, fixed, now_ms};
 
 /// The policies of one sandbox.
 pub struct Policies {
@@ -26,12 +25,7 @@ pub struct Policies {
     start: Policy,
     rules: Arc<Rules>,
     journal: Arc<Journal>,
-    kept: Mutex<Kept>,
-}
-
-struct Kept {
-    history: History,
-    folder: Folder,
+    kept: Mutex<Archive>,
 }
 
 /// Why a policy did not come into force.
@@ -92,12 +86,11 @@ impl Policies {
         folder: &SandboxFolder,
     ) -> Result<Self, Failure> {
         let unusable = |error: FolderError| Failure::new(Kind::State, error.to_string());
-        let folder = Folder::new(folder.revisions()?);
-        let (entries, last, damaged) = folder.entries().map_err(unusable)?;
+        let (mut kept, damaged) = Archive::open(folder.revisions()?).map_err(unusable)?;
         damaged.iter().for_each(|error| eprintln!("tollgate: warning: {error}; it cannot be gone back to"));
-        let mut kept = Kept { history: History::new(entries, last), folder };
-        kept.begin(content, &rules.current().policy_sha256).map_err(unusable)?;
-        let start = rules.current().policy.clone();
+        let first = rules.current();
+        kept.begin(&content.text, &first.policy_sha256, content.owner_uid).map_err(unusable)?;
+        let start = first.policy.clone();
         Ok(Self { file, start, rules: Arc::clone(rules), journal: Arc::clone(journal), kept: Mutex::new(kept) })
     }
 
@@ -128,7 +121,7 @@ impl Policies {
 
     /// Puts an earlier revision in force again, as a new one.
     pub fn roll_back(&self, number: u64, expected: Option<&str>, author_uid: u32) -> Result<Applied, Refused> {
-        let text = self.kept().text(number)?;
+        let text = text_of(&self.kept(), number)?;
         self.change(&text, (Origin::Rollback, Some(number)), expected, author_uid)
     }
 
@@ -136,11 +129,11 @@ impl Policies {
     pub fn show(&self, number: Option<u64>, text: Option<Text>) -> Result<Shown, Refused> {
         let (shown, written) = {
             let kept = self.kept();
-            let active = kept.history.active().unwrap_or_default();
+            let active = kept.history().active().unwrap_or_default();
             let number = number.unwrap_or(active);
-            let entry = kept.history.get(number).ok_or(Refused::NoRevision { number })?;
-            let revision = kept.history.describe(entry);
-            let written = text.map(|_| kept.text(number)).transpose()?;
+            let entry = kept.history().get(number).ok_or(Refused::NoRevision { number })?;
+            let revision = kept.history().describe(entry);
+            let written = text.map(|_| text_of(&kept, number)).transpose()?;
             let generation = self.rules.current().number;
             (Shown { revision, active, generation, text: None }, written)
         };
@@ -155,8 +148,8 @@ impl Policies {
     /// All revisions that are kept, newest first.
     pub fn revisions(&self) -> Revisions {
         let kept = self.kept();
-        let revisions = kept.history.newest_first().map(|entry| kept.history.describe(entry)).collect();
-        Revisions { active: kept.history.active().unwrap_or_default(), revisions }
+        let revisions = kept.history().newest_first().map(|entry| kept.history().describe(entry)).collect();
+        Revisions { active: kept.history().active().unwrap_or_default(), revisions }
     }
 
     fn change(
@@ -206,11 +199,11 @@ impl Policies {
     fn accept(&self, change: Change<'_>) -> Result<Applied, Refused> {
         let sha256 = policy_sha256(&change.policy);
         let mut kept = self.kept();
-        let number = match kept.history.plan(&sha256, change.expected)? {
-            Step::Unchanged(number) => return kept.applied(number, false, self.rules.current().number),
+        let number = match kept.history().plan(&sha256, change.expected)? {
+            Step::Unchanged(number) => return applied(&kept, number, (false, self.rules.current().number)),
             Step::New(number) => number,
         };
-        let mut entry = Entry {
+        let entry = Entry {
             number,
             sha256,
             origin: change.origin,
@@ -219,9 +212,8 @@ impl Policies {
             created_at_ms: now_ms(),
             loaded_at_ms: None,
         };
-        kept.folder.write(&entry, change.text).map_err(Refused::Unkept)?;
+        kept.keep(&entry, change.text).map_err(Refused::Unkept)?;
         let now = self.rules.replace_policy(change.policy).unwrap_or_else(|| self.rules.current());
-        entry.loaded_at_ms = Some(now_ms());
         let event = Event::Policy {
             agent: "",
             generation: now.number,
@@ -230,67 +222,24 @@ impl Policies {
             detail: &describe(&entry),
         };
         let recorded = self.journal.record(&event);
-        kept.add(entry, change.text);
+        kept.loaded(entry, change.text);
         recorded?;
-        kept.applied(number, true, now.number)
+        applied(&kept, number, (true, now.number))
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Archive> {
         // What is guarded is whole between any two of its steps.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
-    /// The policy that a sandbox starts with: the newest revision where it says the same, else a new one.
-    fn begin(&mut self, content: &Content, sha256: &str) -> Result<(), FolderError> {
-        let now = now_ms();
-        // Without an expectation there is no conflict.
-        if let Ok(Step::New(number)) = self.history.plan(sha256, None) {
-            let entry = Entry {
-                number,
-                sha256: sha256.to_owned(),
-                origin: Origin::File,
-                restores: None,
-                author_uid: content.owner_uid,
-                created_at_ms: now,
-                loaded_at_ms: Some(now),
-            };
-            self.folder.write(&entry, &content.text)?;
-            let forgotten = self.history.add(entry);
-            self.forget(&forgotten);
-            return Ok(());
-        }
-        if let Some(resumed) = self.history.resume(now) {
-            self.folder.write(resumed, &content.text)?;
-        }
-        Ok(())
-    }
+fn text_of(kept: &Archive, number: u64) -> Result<String, Refused> {
+    kept.text(number).map_err(Refused::Unreadable)?.ok_or(Refused::NoRevision { number })
+}
 
-    /// Notes that a revision is in force. It is: what cannot be noted of that on disk changes nothing.
-    fn add(&mut self, entry: Entry, text: &str) {
-        if let Err(error) = self.folder.write(&entry, text) {
-            tracing::warn!(%error, "that a policy revision came into force could not be noted");
-        }
-        let forgotten = self.history.add(entry);
-        self.forget(&forgotten);
-    }
-
-    fn text(&self, number: u64) -> Result<String, Refused> {
-        self.history.get(number).ok_or(Refused::NoRevision { number })?;
-        self.folder.text(number).map_err(Refused::Unreadable)
-    }
-
-    fn applied(&self, number: u64, is_new: bool, generation: u64) -> Result<Applied, Refused> {
-        let entry = self.history.get(number).ok_or(Refused::NoRevision { number })?;
-        Ok(Applied { is_new, revision: self.history.describe(entry), generation })
-    }
-
-    fn forget(&self, numbers: &[u64]) {
-        for error in numbers.iter().filter_map(|number| self.folder.remove(*number).err()) {
-            tracing::warn!(%error, "an old policy revision stays on disk");
-        }
-    }
+fn applied(kept: &Archive, number: u64, (is_new, generation): (bool, u64)) -> Result<Applied, Refused> {
+    let entry = kept.history().get(number).ok_or(Refused::NoRevision { number })?;
+    Ok(Applied { is_new, revision: kept.history().describe(entry), generation })
 }
 
 /// The hash by which a policy is known: of its canonical text, hexadecimal.
@@ -305,9 +254,4 @@ fn describe(entry: &Entry) -> String {
         (_, Some(earlier)) => format!("revision {number}, back to {earlier}, by user {author_uid}"),
         (_, None) => format!("revision {number}, set by user {author_uid}"),
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
