@@ -99,6 +99,24 @@ fn a_policy_that_is_set_is_in_force_for_the_next_request() {
     assert!(events.iter().all(|record| record["outcome"] == "in-force"), "{events:?}");
 }
 
+/// A request that is under way is refused when its permission goes.
+#[test]
+fn what_lost_its_permission_is_ended() {
+    const WAITING: &str = "(echo part; read word) | curl -sS -X GET -T . -o /dev/null -w 'ended with %{http_code}\\n' https://api.test/a >&2";
+    const BOUND: Duration = Duration::from_secs(10);
+    let bench = Bench::new(&policy("/a"));
+    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", WAITING]));
+    let began = Instant::now();
+    while !bench.path("home/sandboxes/box/journal/000001.jsonl").exists() || bench.events("request").is_empty() {
+        assert!(began.elapsed() < BOUND, "nothing was asked");
+        std::thread::yield_now();
+    }
+    bench.write("next.yaml", policy("/b"));
+    openshell(&bench, &["policy", "set", "box", "--policy", "next.yaml", "--wait"]).succeeded_quietly();
+    agent.wait_for("ended with 403");
+    assert_eq!(agent.end().code, 0);
+}
+
 #[test]
 fn what_was_in_force_is_shown() {
     let bench = Bench::new(&policy("/a"));
