@@ -31,7 +31,7 @@ enum Command {
     Proxy(Box<commands::ProxyArguments>),
     /// Show the sandboxes and proxies that run, what is in force and what is not
     Status(StatusArguments),
-    /// Ask a policy what it says, without running anything
+    /// Ask a policy what it says, and change the one of a running sandbox
     Policy {
         #[command(subcommand)]
         command: commands::PolicyCommand,
@@ -146,7 +146,7 @@ impl From<FeatureArgument> for Feature {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 usage, 3 policy or configuration, 4 isolation unavailable, 5 credential, \
-6 state folder or journal, 126 COMMAND cannot be run, 127 COMMAND not found. `run` otherwise ends with the exit code of \
+6 state folder or journal, 124 a wait was too long, 126 COMMAND cannot be run, 127 COMMAND not found. `run` otherwise ends with the exit code of \
 COMMAND, or with 128+n if signal n ended it.";
 
 /// Reads the command line and does what it says.

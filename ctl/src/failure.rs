@@ -24,6 +24,8 @@ pub enum Kind {
     Credential,
     /// 6: the state folder or the journal cannot be written.
     State,
+    /// 124: what was asked takes longer than the caller waits.
+    TimedOut,
     /// 126: COMMAND is there and cannot be run.
     NotExecutable,
     /// 127: COMMAND is not there.
@@ -60,6 +62,7 @@ impl Failure {
             Kind::Isolation => 4,
             Kind::Credential => 5,
             Kind::State => 6,
+            Kind::TimedOut => 124,
             Kind::NotExecutable => 126,
             Kind::NotFound => 127,
         })

@@ -135,6 +135,14 @@ impl SandboxFolder {
         self.path.join("control.sock")
     }
 
+    /// The folder of policy revisions, made when it is missing.
+    pub fn revisions(&self) -> Result<PathBuf, Failure> {
+        let path = self.path.join("revisions");
+        let made = DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(&path);
+        made.map_err(|e| state(format!("the folder {} cannot be made: {e}", path.display())))?;
+        Ok(path)
+    }
+
     /// The journal's folder.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal")

@@ -13,6 +13,7 @@ mod home;
 mod openshell;
 mod operator;
 mod output;
+mod revisions;
 mod session;
 mod standalone;
 mod watch;

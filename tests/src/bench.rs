@@ -179,6 +179,12 @@ impl Finished {
         assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self.stdout
     }
+
+    /// Fails the test unless it ended with 0 and printed nothing on stdout.
+    #[track_caller]
+    pub fn succeeded_quietly(self) {
+        assert_eq!(self.succeeded(), "");
+    }
 }
 
 /// Runs a command to its end.

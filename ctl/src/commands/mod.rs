@@ -10,7 +10,7 @@ mod status;
 
 pub use audit::{read_key, verify};
 pub use credential::{CredentialCommand, credential};
-pub use policy::{PolicyCommand, policy};
+pub use policy::{LiveCommand, PolicyCommand, live, policy};
 pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};
 pub use run::{run, runtime};

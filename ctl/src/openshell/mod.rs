@@ -1,8 +1,9 @@
 //! A front door for the command lines that OpenShell's users know: the same code behind them, their words and exit codes.
 //!
-//! 0 is done, 1 any failure, 2 the command line. What is found goes to stdout, what was done and what failed to stderr. A
+//! 0 is done, 1 any failure, 2 the command line, 124 a wait that was too long. What is found goes to stdout, what was done and what failed to stderr. A
 //! command that is not behind this door says what to use in its place.
 
+mod policy;
 mod provider;
 
 use std::ffi::OsString;
@@ -49,6 +50,12 @@ enum Command {
         #[command(subcommand)]
         command: Option<provider::ProviderCommand>,
     },
+    /// Look at the policy of a running sandbox, change it, go back
+    #[command(visible_alias = "pol")]
+    Policy {
+        #[command(subcommand)]
+        command: Option<policy::PolicyCommand>,
+    },
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -59,8 +66,10 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         &["sandbox", "sb"],
         "use `tollgate run --policy FILE --provider NAME -- COMMAND`, which runs a sandbox for as long as COMMAND",
     ),
-    (&["policy", "pol"], "edit the policy file of a running sandbox, which is followed; ask it with `tollgate policy`"),
-    (&["rule", "rl"], "edit the policy file; `tollgate policy explain` says what would have to be in it"),
+    (
+        &["rule", "rl"],
+        "edit the policy and `openshell policy set` it; `tollgate policy explain` says what would have to be in it",
+    ),
     (&["logs"], "read the journal that `tollgate status` names, and prove it with `tollgate audit verify`"),
     (&["status", "whoami", "doctor"], "use `tollgate status`"),
     (&["gateway", "workspace"], "nothing is needed: there is no gateway here, each sandbox has a process of its own"),
@@ -86,6 +95,8 @@ pub fn main() -> ExitCode {
         None => help(&[]),
         Some(Command::Provider { command: None }) => help(&["provider"]),
         Some(Command::Provider { command: Some(command) }) => provider::provider(command),
+        Some(Command::Policy { command: None }) => help(&["policy"]),
+        Some(Command::Policy { command: Some(command) }) => policy::policy(command),
         Some(Command::Other(words)) => Err(elsewhere(&words)),
     };
     match done {
@@ -98,6 +109,7 @@ fn report(failure: &Failure) -> ExitCode {
     eprintln!("Error:   × {}", failure.message());
     match failure.kind() {
         Kind::Usage => ExitCode::from(2),
+        Kind::TimedOut => ExitCode::from(124),
         _ => ExitCode::FAILURE,
     }
 }

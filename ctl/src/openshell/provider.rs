@@ -236,11 +236,13 @@ fn refuse_values(values: &Values) -> Result<(), Failure> {
     Err(Failure::new(Kind::Other, message))
 }
 
-fn missing(what: &str, instead: &str) -> Failure {
+/// What is not behind this door, and what to use in its place.
+pub fn missing(what: &str, instead: &str) -> Failure {
     Failure::new(Kind::Other, format!("`{what}` is not here: {instead}"))
 }
 
-/// Only a mistake of the command line itself ends with 2 here.
-fn plain(failure: Failure) -> Failure {
-    Failure::new(Kind::Other, failure.message())
+/// Only a mistake of the command line itself ends with 2 here, and a wait that was too long with 124.
+pub fn plain(failure: Failure) -> Failure {
+    let kind = if failure.kind() == Kind::TimedOut { Kind::TimedOut } else { Kind::Other };
+    Failure::new(kind, failure.message())
 }

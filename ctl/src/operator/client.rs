@@ -4,56 +4,96 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tollgate_wire::policy::Problem;
 
-/// Why a sandbox gave no answer.
+/// Why a sandbox gave no answer, or not the one that was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens: it has ended.
     #[error("it is not running")]
     NotRunning,
+    /// It does not answer in time.
+    #[error("it gives no answer: it took too long")]
+    TimedOut,
     /// It does not answer as it should.
     #[error("it gives no answer: {0}")]
     Broken(String),
+    /// It says why it did not do it.
+    #[error("{}", .1.message)]
+    Refused(StatusCode, Problem),
+}
+
+/// What is asked, and how long the answer may take.
+struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    body: Bytes,
+    timeout: Duration,
 }
 
 /// A sandbox that is alive answers at once.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than any answer has.
-const MAX_ANSWER_BYTES: usize = 4 << 20;
+/// More than any answer has: the text of a policy may be written six times as long in JSON.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// `GET path` on a control socket.
 pub async fn fetch<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
-    ask(socket, http::Method::GET, path).await
+    ask(socket, Method::GET, path).await
 }
 
 /// `METHOD path` on a control socket.
-pub async fn ask<T: DeserializeOwned>(socket: &Path, method: http::Method, path: &str) -> Result<T, ClientError> {
-    let stream = UnixStream::connect(socket).await.map_err(|_| ClientError::NotRunning)?;
-    tokio::time::timeout(TIMEOUT, exchange(stream, method, path))
-        .await
-        .map_err(|_| ClientError::Broken("it took too long".to_owned()))?
-        .map_err(|e| ClientError::Broken(e.to_string()))
+pub async fn ask<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T, ClientError> {
+    answer(socket, Question { method, path, body: Bytes::new(), timeout: TIMEOUT }).await
 }
 
-async fn exchange<T: DeserializeOwned>(
+/// `METHOD path` with a JSON body, on a control socket.
+pub async fn send<T: DeserializeOwned>(
+    socket: &Path,
+    (method, path): (Method, &str),
+    body: &impl Serialize,
+    timeout: Duration,
+) -> Result<T, ClientError> {
+    let body = serde_json::to_vec(body).map_err(|e| ClientError::Broken(e.to_string()))?;
+    answer(socket, Question { method, path, body: body.into(), timeout }).await
+}
+
+async fn answer<T: DeserializeOwned>(socket: &Path, question: Question<'_>) -> Result<T, ClientError> {
+    let timeout = question.timeout;
+    let stream = UnixStream::connect(socket).await.map_err(|_| ClientError::NotRunning)?;
+    let exchanged = tokio::time::timeout(timeout, exchange(stream, question)).await;
+    let (status, body) =
+        exchanged.map_err(|_| ClientError::TimedOut)?.map_err(|e| ClientError::Broken(e.to_string()))?;
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|e| ClientError::Broken(e.to_string()));
+    }
+    match serde_json::from_slice(&body) {
+        Ok(problem) => Err(ClientError::Refused(status, problem)),
+        Err(_) => Err(ClientError::Broken(format!("it says {status}"))),
+    }
+}
+
+async fn exchange(
     stream: UnixStream,
-    method: http::Method,
-    path: &str,
-) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
+    question: Question<'_>,
+) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = http::Request::builder()
-        .method(method)
-        .uri(path)
+        .method(question.method)
+        .uri(question.path)
         .header(http::header::HOST, "tollgate")
-        .body(Empty::<Bytes>::new())?;
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(Full::new(question.body))?;
     let reply = sender.send_request(request).await?;
+    let status = reply.status();
     let body = Limited::new(reply.into_body(), MAX_ANSWER_BYTES).collect().await?.to_bytes();
     connection.abort();
-    Ok(serde_json::from_slice(&body)?)
+    Ok((status, body))
 }

@@ -1,6 +1,7 @@
 //! The operator API: HTTP and JSON over a unix socket in the sandbox's folder, for its owner alone.
 
 mod client;
+mod policy;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use tollgate_proxy::{Gate, Generation, Rules};
 use tollgate_wire::credentials::CredentialState;
 use tollgate_wire::status::Status;
 
-pub use client::{ClientError, ask, fetch};
+pub use client::{ClientError, ask, fetch, send};
+pub use policy::{POLICY, REVISIONS, ROLLBACK};
 
 use crate::credentials::Shared as Credentials;
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
+use crate::session::Policies;
 
 /// Where every operator API says how it stands.
 pub const STATUS: &str = "/v1/status";
@@ -45,10 +48,11 @@ impl Server {
         rules: Arc<Rules>,
         gate: Arc<Gate>,
         credentials: Arc<Credentials>,
+        policies: Arc<Policies>,
     ) -> Result<Self, Failure> {
         let shared = Shared { status: Arc::new(status), rules, gate, credentials };
         let router = Router::new().route(STATUS, get(show_status)).route(REFRESH_CREDENTIALS, post(refresh));
-        Self::listen(folder, router.with_state(shared))
+        Self::listen(folder, router.with_state(shared).merge(policy::router(policies)))
     }
 
     /// Listens on the socket in a state folder, mode 0600, in a folder of mode 0700.
@@ -63,8 +67,9 @@ impl Server {
         }
         let listener = UnixListener::bind(&path).map_err(failed)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+        let service = router.into_make_service_with_connect_info::<policy::Peer>();
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(OwnersOnly(listener), router).await {
+            if let Err(error) = axum::serve(OwnersOnly(listener), service).await {
                 tracing::error!(%error, "the control socket is closed");
             }
         });

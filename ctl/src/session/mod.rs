@@ -5,6 +5,7 @@
 
 pub mod environment;
 mod grants;
+mod policies;
 mod policy_file;
 pub mod trust;
 
@@ -26,7 +27,8 @@ use tollgate_wire::status::Status;
 
 pub use environment::Extra as ExtraEnvironment;
 pub use grants::Extra as ExtraFiles;
-pub use policy_file::PolicyFile;
+pub use policies::{Policies, Refused, Text};
+pub use policy_file::{MAX_POLICY_BYTES, PolicyFile};
 
 use crate::credentials::{Access, Keeper, Keeping, Network, SecretArgument, Store, attach, draw};
 use crate::failure::{Failure, Kind};
@@ -75,7 +77,7 @@ pub struct Session {
     gate: Arc<Gate>,
     sockets: Sockets,
     fence: Option<Fence>,
-    file: PolicyFile,
+    policies: Arc<Policies>,
     folder: SandboxFolder,
     status: Status,
 }
@@ -100,7 +102,8 @@ impl Session {
         let home = order.home.as_deref().map_or_else(Home::open, Home::open_at)?;
         let attachments = attach(&home, &order.providers, &mut order.secrets)?;
         let file = PolicyFile::new(&order.policy)?.attaching(attachments);
-        let policy = file.load()?;
+        let content = file.read()?;
+        let policy = file.parse(&content)?;
         file.idle_credentials(&policy).iter().for_each(|line| eprintln!("tollgate: warning: {line}"));
         let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
         let network = Network::of(&order.pins, tls.clone());
@@ -118,11 +121,13 @@ impl Session {
         let journal =
             Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
         let journal = Arc::new(journal);
+        let rules = Arc::new(Rules::new(policy, vault));
+        let opened = Policies::open(file, &content, &rules, &journal, &folder);
+        let policies = opened.inspect_err(|failure| abandon(&journal, failure.message()))?;
         let confined = tollgate_supervisor::launch(&cell).map_err(|e| not_started(&journal, &e))?;
         raise_file_limit();
-        let rules = Arc::new(Rules::new(policy, vault));
         let (sockets, identifier, root, confined) = take_sockets(confined);
-        let fence = grants::writable(&cell.files, file.path()).then(|| Fence::new(root));
+        let fence = grants::writable(&cell.files, policies.file().path()).then(|| Fence::new(root));
         let setup = Setup {
             rules: Arc::clone(&rules),
             journal: Arc::clone(&journal),
@@ -143,7 +148,7 @@ impl Session {
             gate,
             sockets,
             fence,
-            file,
+            policies: Arc::new(policies),
             folder,
             status,
         };
@@ -155,10 +160,12 @@ impl Session {
     pub async fn start(mut self) -> Result<Running, Failure> {
         self.gate.serve(self.sockets).map_err(|e| Failure::new(Kind::Other, format!("the proxy cannot serve: {e}")))?;
         let follower = Follower::start(Following {
-            file: self.file,
+            file: self.policies.file().clone(),
             rules: Arc::clone(&self.rules),
             journal: Arc::clone(&self.journal),
+            policies: Arc::clone(&self.policies),
             fence: self.fence,
+            brought: self.rules.current().policy_sha256.clone(),
             refused: None,
         })?;
         self.keeping.start();
@@ -168,6 +175,7 @@ impl Session {
             self.rules,
             Arc::clone(&self.gate),
             self.keeping.shared(),
+            self.policies,
         )?;
         let agent = Event::Agent { command: &self.order.command };
         self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
@@ -343,10 +351,14 @@ pub fn journal_failure(error: JournalError) -> Failure {
 }
 
 /// The journal of a sandbox that does not start says why and ends.
-fn not_started(journal: &Journal, error: &LaunchError) -> Failure {
-    if let Err(unwritten) = journal.close(&format!("the agent was not started: {error}")) {
+fn abandon(journal: &Journal, why: &str) {
+    if let Err(unwritten) = journal.close(&format!("the agent was not started: {why}")) {
         tracing::warn!(%unwritten, "the journal has no end");
     }
+}
+
+fn not_started(journal: &Journal, error: &LaunchError) -> Failure {
+    abandon(journal, &error.to_string());
     let kind = match error.exit_code() {
         2 => Kind::Usage,
         126 => Kind::NotExecutable,

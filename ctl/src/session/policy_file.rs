@@ -1,5 +1,7 @@
 //! The policy file: read at the start, and again whenever it changes.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,10 +11,11 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::fstat;
 use tollgate_audit::Event;
 use tollgate_policy::document::{self, Attachment};
-use tollgate_policy::{Diagnostics, Policy};
+use tollgate_policy::{Diagnostic, Diagnostics, Policy};
 use tollgate_proxy::{Journal, Rules};
 
 use crate::failure::{Failure, Kind};
+use crate::session::policies::{Policies, policy_sha256};
 use crate::watch::Watch;
 
 /// A policy file on the host.
@@ -25,8 +28,17 @@ pub struct PolicyFile {
     attachments: Vec<Attachment>,
 }
 
+/// What a policy file held when it was read.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// Its text.
+    pub text: String,
+    /// User id of its owner.
+    pub owner_uid: u32,
+}
+
 /// Larger documents are refused before they are read.
-const MAX_POLICY_BYTES: u64 = 1 << 20;
+pub const MAX_POLICY_BYTES: u64 = 1 << 20;
 
 impl PolicyFile {
     /// Finds the file.
@@ -53,36 +65,54 @@ impl PolicyFile {
     /// # Errors
     /// All its errors at once, one a line, each as `file:line:column: message`.
     pub fn load(&self) -> Result<Policy, Failure> {
-        let refused = |message: String| Failure::new(Kind::Policy, message);
-        let unreadable =
-            |e: &dyn std::fmt::Display| refused(format!("the policy {} cannot be read: {e}", self.shown.display()));
-        let size = std::fs::metadata(&self.path).map_err(|e| unreadable(&e))?.len();
-        if size > MAX_POLICY_BYTES {
-            return Err(unreadable(&format!("it has {size} bytes, more than {MAX_POLICY_BYTES}")));
-        }
-        let text = std::fs::read_to_string(&self.path).map_err(|e| unreadable(&e))?;
-        let policy = self.compile(&text).map_err(|diagnostics| {
-            let lines: Vec<_> = diagnostics.iter().map(|d| format!("{}:{d}", self.shown.display())).collect();
-            refused(format!("the policy is not valid:\n{}", lines.join("\n")))
-        })?;
-        let endpoints = || policy.document().network_policies.values().flat_map(|entry| &entry.endpoints);
-        if let Some(endpoint) = endpoints().find(|endpoint| endpoint.credential_signing.is_some()) {
-            // Passed on unsigned, its requests would not be what the policy says they are.
-            let (place, at) = (self.shown.display(), endpoint.at);
-            return Err(refused(format!(
-                "{place}:{}:{}: the endpoint {} asks for signed requests, which this version does not make",
-                at.line,
-                at.column,
-                endpoint.describe()
-            )));
-        }
-        Ok(policy)
+        self.parse(&self.read()?)
     }
 
-    fn compile(&self, text: &str) -> Result<Policy, Diagnostics> {
+    /// Reads it.
+    pub fn read(&self) -> Result<Content, Failure> {
+        let unreadable = |e: &dyn std::fmt::Display| {
+            Failure::new(Kind::Policy, format!("the policy {} cannot be read: {e}", self.shown.display()))
+        };
+        let file = File::open(&self.path).map_err(|e| unreadable(&e))?;
+        let metadata = file.metadata().map_err(|e| unreadable(&e))?;
+        let mut text = String::new();
+        file.take(MAX_POLICY_BYTES + 1).read_to_string(&mut text).map_err(|e| unreadable(&e))?;
+        if text.len() as u64 > MAX_POLICY_BYTES {
+            return Err(unreadable(&format!("it has more than {MAX_POLICY_BYTES} bytes")));
+        }
+        Ok(Content { text, owner_uid: metadata.uid() })
+    }
+
+    /// Compiles what was read.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn parse(&self, content: &Content) -> Result<Policy, Failure> {
+        self.compile(&content.text).map_err(|diagnostics| {
+            let lines: Vec<_> = diagnostics.iter().map(|d| format!("{}:{d}", self.shown.display())).collect();
+            Failure::new(Kind::Policy, format!("the policy is not valid:\n{}", lines.join("\n")))
+        })
+    }
+
+    /// Compiles a text as if it were the file's.
+    ///
+    /// # Errors
+    /// All its mistakes at once.
+    pub fn compile(&self, text: &str) -> Result<Policy, Diagnostics> {
         let mut document = document::read(text)?;
         document.attach(&self.attachments)?;
-        Policy::compile(document)
+        let policy = Policy::compile(document)?;
+        let endpoints = || policy.document().network_policies.values().flat_map(|entry| &entry.endpoints);
+        match endpoints().find(|endpoint| endpoint.credential_signing.is_some()) {
+            None => Ok(policy),
+            Some(endpoint) => {
+                // Passed on unsigned, its requests would not be what the policy says they are.
+                let described = endpoint.describe();
+                let message =
+                    format!("the endpoint {described} asks for signed requests, which this version does not make");
+                Err(Diagnostic::error(endpoint.at, message).into())
+            }
+        }
     }
 
     /// Credentials of the attached providers that the policy lets go nowhere, one line each.
@@ -110,8 +140,11 @@ pub struct Following {
     pub file: PolicyFile,
     pub rules: Arc<Rules>,
     pub journal: Arc<Journal>,
+    pub policies: Arc<Policies>,
     /// Set when the file lies where the agent writes.
     pub fence: Option<Fence>,
+    /// Hash of the last policy that the file brought: only a file that says something else may undo what an operator set.
+    pub brought: String,
     /// What was said last, so that one mistake is told once.
     pub refused: Option<Failure>,
 }
@@ -141,25 +174,11 @@ impl Drop for Follower {
 impl Following {
     /// Puts the file's policy in force, or says why the one in force stays.
     fn reload(&mut self) {
-        let loaded = match &self.fence {
-            Some(fence) if !fence.stands(&self.file.path) => Err(Failure::new(
-                Kind::Policy,
-                format!(
-                    "{} was replaced in a folder that the agent may write to, so it is not trusted any more; edit it in place, or keep it outside the agent's folders",
-                    self.file.shown.display()
-                ),
-            )),
-            _ => self.file.load(),
-        };
+        let loaded = self.load();
         let current = self.rules.current();
         let refused_before = self.refused.take();
         match loaded {
-            Ok(policy) => {
-                if let Some(now) = self.rules.replace_policy(policy) {
-                    self.record(now.number, "in-force", &now.policy_sha256, "");
-                    eprintln!("tollgate: policy reloaded: generation {} is in force", now.number);
-                }
-            }
+            Ok((content, policy)) => self.bring(&content, policy),
             Err(failure) if refused_before.as_ref() == Some(&failure) => self.refused = refused_before,
             Err(failure) => {
                 self.record(current.number, "refused", &current.policy_sha256, failure.message());
@@ -167,6 +186,40 @@ impl Following {
                 self.refused = Some(failure);
             }
         }
+    }
+
+    fn load(&self) -> Result<(Content, Policy), Failure> {
+        if let Some(fence) = &self.fence
+            && !fence.stands(&self.file.path)
+        {
+            let message = format!(
+                "{} was replaced in a folder that the agent may write to, so it is not trusted any more; edit it in place, or keep it outside the agent's folders",
+                self.file.shown.display()
+            );
+            return Err(Failure::new(Kind::Policy, message));
+        }
+        let content = self.file.read()?;
+        let policy = self.file.parse(&content)?;
+        Ok((content, policy))
+    }
+
+    /// Puts a policy in force that says something else than the file did before.
+    fn bring(&mut self, content: &Content, policy: Policy) {
+        let sha256 = policy_sha256(&policy);
+        if sha256 == self.brought {
+            return;
+        }
+        match self.policies.follow(content, policy) {
+            Ok(Some(generation)) => eprintln!("tollgate: policy reloaded: generation {generation} is in force"),
+            Ok(None) => {}
+            Err(refused) => {
+                let current = self.rules.current();
+                self.record(current.number, "refused", &current.policy_sha256, &refused.to_string());
+                eprintln!("tollgate: generation {} stays in force: {refused}", current.number);
+                return;
+            }
+        }
+        self.brought = sha256;
     }
 
     fn record(&self, generation: u64, outcome: &str, policy_sha256: &str, detail: &str) {

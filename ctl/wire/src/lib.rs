@@ -4,5 +4,6 @@
 
 pub mod cell;
 pub mod credentials;
+pub mod policy;
 pub mod proxy_status;
 pub mod status;

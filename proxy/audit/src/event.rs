@@ -32,7 +32,7 @@ pub enum Event<'a> {
         outcome: &'a str,
         /// SHA-256 of the canonical text in force.
         policy_sha256: &'a str,
-        /// Why it was refused; empty otherwise.
+        /// Why it was refused; otherwise the revision that it is and who brought it, where revisions are kept.
         detail: &'a str,
     },
     /// What is known of a credential has changed.

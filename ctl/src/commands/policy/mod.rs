@@ -1,10 +1,11 @@
-//! `tollgate policy`: what a policy says, asked without running anything.
+//! `tollgate policy`: what a policy says, asked without running anything, and the policy of a running sandbox.
 //!
-//! Every answer comes from the functions that decide at run time; these commands read files and print.
+//! Every answer comes from the functions that decide at run time; these commands read files, ask the sandbox, and print.
 
 mod check;
 mod diff;
 mod explain;
+mod live;
 mod show;
 mod test;
 
@@ -15,6 +16,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tollgate_policy::document::{Imported, import};
 use tollgate_policy::{Diagnostics, Policy};
+
+pub use live::{LiveCommand, live};
 
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
@@ -32,6 +35,8 @@ pub enum PolicyCommand {
     Diff(DiffArguments),
     /// Print a policy in its canonical form
     Show(ShowArguments),
+    #[command(flatten)]
+    Live(LiveCommand),
 }
 
 /// Arguments of `check`.
@@ -148,6 +153,7 @@ pub fn policy(command: PolicyCommand) -> Result<ExitCode, Failure> {
         PolicyCommand::Test(arguments) => test::test(&arguments),
         PolicyCommand::Diff(arguments) => diff::diff(&arguments),
         PolicyCommand::Show(arguments) => show::show(&arguments),
+        PolicyCommand::Live(command) => live(command).map(|()| ExitCode::SUCCESS),
     }
 }
 

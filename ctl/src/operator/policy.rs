@@ -1,0 +1,200 @@
+//! `/v1/policy` of a sandbox: replacing its policy while it runs, looking at it, and going back.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use axum::{Json, Router};
+use http::{StatusCode, Uri};
+use serde::de::DeserializeOwned;
+use tollgate_policy::Diagnostics;
+use tollgate_wire::policy::{Applied, Mistake, Problem, Replacement, Revisions, Rollback, Shown};
+
+use super::OwnersOnly;
+use crate::session::{MAX_POLICY_BYTES, Policies, Refused, Text};
+
+/// The policy in force.
+pub const POLICY: &str = "/v1/policy";
+
+/// What was in force before.
+pub const REVISIONS: &str = "/v1/policy/revisions";
+
+/// Going back.
+pub const ROLLBACK: &str = "/v1/policy/rollback";
+
+/// JSON may write each byte of a policy as six.
+const MAX_REQUEST_BYTES: usize = 6 * MAX_POLICY_BYTES as usize + 1024;
+
+/// Fewer digits of a hash may mean several policies.
+const MIN_HASH_DIGITS: usize = 12;
+
+/// Who asks, as SO_PEERCRED says (unix(7)); nothing where the kernel does not tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(Option<u32>);
+
+impl Connected<IncomingStream<'_, OwnersOnly>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, OwnersOnly>) -> Self {
+        Self(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+    }
+}
+
+type Answer<T> = Result<Json<T>, (StatusCode, Json<Problem>)>;
+
+/// The routes.
+pub fn router(policies: Arc<Policies>) -> Router {
+    Router::new()
+        .route(POLICY, get(show).put(replace))
+        .route(REVISIONS, get(list))
+        .route(ROLLBACK, post(roll_back))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .with_state(policies)
+}
+
+async fn replace(
+    State(policies): State<Arc<Policies>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Bytes,
+) -> Answer<Applied> {
+    let Replacement { text, expected } = read(&body)?;
+    check_hash(expected.as_deref())?;
+    let author = author(peer)?;
+    blocking(move || policies.set(&text, expected.as_deref(), author)).await
+}
+
+async fn roll_back(
+    State(policies): State<Arc<Policies>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Bytes,
+) -> Answer<Applied> {
+    let Rollback { revision, expected } = read(&body)?;
+    check_hash(expected.as_deref())?;
+    let author = author(peer)?;
+    blocking(move || policies.roll_back(revision, expected.as_deref(), author)).await
+}
+
+async fn show(State(policies): State<Arc<Policies>>, uri: Uri) -> Answer<Shown> {
+    let (revision, text) = wanted(&uri).map_err(not_a_request)?;
+    blocking(move || policies.show(revision, text)).await
+}
+
+async fn list(State(policies): State<Arc<Policies>>) -> Json<Revisions> {
+    Json(policies.revisions())
+}
+
+/// Compiling a policy and waiting for a disk would hold up everything else on this thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Answer<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map(Json).map_err(|refused| problem(&refused)),
+        Err(_) => Err(answer(StatusCode::INTERNAL_SERVER_ERROR, "the request was given up")),
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, Json<Problem>)> {
+    serde_json::from_slice(body).map_err(|error| not_a_request(format!("this is not what is expected here: {error}")))
+}
+
+fn check_hash(expected: Option<&str>) -> Result<(), (StatusCode, Json<Problem>)> {
+    let is_hash = |text: &str| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        digits && (MIN_HASH_DIGITS..=64).contains(&text.len())
+    };
+    match expected.is_none_or(is_hash) {
+        true => Ok(()),
+        false => {
+            Err(not_a_request(format!("`expected` has to be {MIN_HASH_DIGITS} to 64 hexadecimal digits of a hash")))
+        }
+    }
+}
+
+fn author(peer: Peer) -> Result<u32, (StatusCode, Json<Problem>)> {
+    peer.0.ok_or_else(|| answer(StatusCode::FORBIDDEN, "the kernel does not tell who asks; nothing changed"))
+}
+
+/// The query of `GET /v1/policy`.
+fn wanted(uri: &Uri) -> Result<(Option<u64>, Option<Text>), String> {
+    let (mut revision, mut text) = (None, None);
+    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("revision", number)) if revision.is_none() => {
+                revision = Some(number.parse().map_err(|_| format!("`{number}` is not a revision's number"))?);
+            }
+            Some(("text", "effective")) if text.is_none() => text = Some(Text::Effective),
+            Some(("text", "base")) if text.is_none() => text = Some(Text::Base),
+            _ => return Err(format!("`{pair}` means nothing here; use revision=N and text=effective or text=base")),
+        }
+    }
+    Ok((revision, text))
+}
+
+fn problem(refused: &Refused) -> (StatusCode, Json<Problem>) {
+    let status = match refused {
+        Refused::Invalid(_) | Refused::Fixed(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Refused::Conflict(_) => StatusCode::CONFLICT,
+        Refused::NoRevision { .. } => StatusCode::NOT_FOUND,
+        Refused::Large { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refused::Unkept(_) | Refused::Unreadable(_) | Refused::Unrecorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let (message, mistakes) = match refused {
+        Refused::Invalid(diagnostics) => ("the policy is not valid; nothing changed".to_owned(), mistakes(diagnostics)),
+        Refused::Fixed(changes) => {
+            let whole = |message: &String| Mistake { line: None, column: None, message: message.clone(), hint: None };
+            let message = "the policy changes what a running sandbox cannot; nothing changed".to_owned();
+            (message, changes.iter().map(whole).collect())
+        }
+        other => (other.to_string(), Vec::new()),
+    };
+    (status, Json(Problem { message, mistakes }))
+}
+
+fn mistakes(diagnostics: &Diagnostics) -> Vec<Mistake> {
+    let mistake = |one: &tollgate_policy::Diagnostic| Mistake {
+        line: Some(one.line),
+        column: Some(one.column),
+        message: one.message.clone(),
+        hint: one.hint.clone(),
+    };
+    diagnostics.iter().map(mistake).collect()
+}
+
+fn not_a_request(message: String) -> (StatusCode, Json<Problem>) {
+    answer(StatusCode::BAD_REQUEST, &message)
+}
+
+fn answer(status: StatusCode, message: &str) -> (StatusCode, Json<Problem>) {
+    (status, Json(Problem { message: message.to_owned(), mistakes: Vec::new() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries() {
+        #[track_caller]
+        fn check(query: &str, expected: Option<(Option<u64>, Option<Text>)>) {
+            let uri: Uri = format!("/v1/policy{query}").parse().expect("a URI");
+            assert_eq!(wanted(&uri).ok(), expected, "{query}");
+        }
+        check("", Some((None, None)));
+        check("?", Some((None, None)));
+        check("?revision=7", Some((Some(7), None)));
+        check("?revision=7&text=base", Some((Some(7), Some(Text::Base))));
+        check("?text=effective", Some((None, Some(Text::Effective))));
+        for wrong in
+            ["?revision=", "?revision=-1", "?revision=x", "?revision=1&revision=2", "?text=all", "?other=1", "?text"]
+        {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn hashes() {
+        for (text, expected) in [("0123456789ab", true), ("0123456789a", false), ("0123456789AB", false), ("", false)] {
+            assert_eq!(check_hash(Some(text)).is_ok(), expected, "{text}");
+        }
+        assert!(check_hash(Some(&"a".repeat(65))).is_err() && check_hash(None).is_ok());
+    }
+}
