@@ -42,6 +42,8 @@ pub(crate) struct Loan {
     pub(super) shelf: Arc<Shelf>,
     /// False for one that was opened for this request.
     pub(super) reused: bool,
+    /// True for one that has answered a request before.
+    pub(super) proven: bool,
     /// Among the requests that one upstream may have at a time.
     pub(super) _turn: Turn,
 }
@@ -254,6 +256,10 @@ impl Loan {
         matches!(self.line, Line::Http2(..))
     }
 
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
     pub(super) fn is_reused(&self) -> bool {
         self.reused
     }
@@ -266,12 +272,12 @@ impl Loan {
     pub(crate) fn give_back(self) {
         let Self { line, shelf, .. } = self;
         match line {
-            Line::Http1(sender) if sender.is_ready() => shelf.keep(sender),
+            Line::Http1(sender) if sender.is_ready() => shelf.keep(sender, true),
             // What is still going up after its reply has ended decides whether the connection can be used again.
             Line::Http1(mut sender) if !sender.is_closed() => {
                 tokio::spawn(async move {
                     if let Ok(Ok(())) = tokio::time::timeout(LATE_UPLOAD, sender.ready()).await {
-                        shelf.keep(sender);
+                        shelf.keep(sender, true);
                     }
                 });
             }

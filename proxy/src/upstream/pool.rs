@@ -92,17 +92,18 @@ impl Pool {
     ) -> Result<(Response<Incoming>, Loan), SendError> {
         let shelf = self.shelf(key);
         let mut request = Request::from_parts(outbound.into_parts(), body);
+        let mut repeated = false;
         for _ in 0..MAX_TRIES {
             let mut loan = shelf.borrow(&self.dialer, key).await?;
             prepare(&mut request, key, loan.is_http2())?;
-            let again = repeatable(&request).filter(|_| loan.is_reused());
+            let again = repeatable(&request).filter(|_| loan.is_proven() && !repeated);
             match (loan.send(request).await, again) {
                 (Ok(reply), _) => return Ok((reply, loan)),
                 // Closed while idle: nothing was sent, so another connection may try.
                 (Err(Unsent { request: Some(unsent), .. }), _) if loan.is_reused() => request = *unsent,
                 // Closed as it was sent: a request that changes nothing may be sent again (RFC 9110, section 9.2.2).
                 (Err(Unsent { fault, .. }), Some(parts)) if fault.is_closed_early() => {
-                    request = Request::from_parts(parts, Upload::none());
+                    (request, repeated) = (Request::from_parts(parts, Upload::none()), true);
                 }
                 (Err(Unsent { fault, .. }), _) => return Err(fault.into_error(key)),
             }

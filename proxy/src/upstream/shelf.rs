@@ -38,6 +38,8 @@ struct Stock {
 struct Idle {
     sender: http1::SendRequest<Upload>,
     since: Instant,
+    /// It has answered a request.
+    proven: bool,
 }
 
 #[derive(Debug)]
@@ -109,9 +111,9 @@ impl Shelf {
         let slot = tokio::time::timeout(self.patience, Arc::clone(&self.slots).acquire_owned()).await;
         let Ok(Ok(slot)) = slot else { return Err(SendError::Busy(key.authority.clone())) };
         let turn = Turn::Connection { _slot: slot };
-        while let Some(mut sender) = self.take_idle() {
+        while let Some((mut sender, proven)) = self.take_idle() {
             if sender.ready().await.is_ok() {
-                return Ok(self.loan(Line::Http1(sender), true, turn));
+                return Ok(Loan { proven, ..self.loan(Line::Http1(sender), true, turn) });
             }
         }
         let line = line::open(dialer, key, Offer::Both).await?;
@@ -126,7 +128,7 @@ impl Shelf {
         match line::open(dialer, key, Offer::Both).await {
             Ok(Line::Http1(sender)) => {
                 self.stock().spoken = Some(super::Spoken::Http1);
-                self.keep(sender);
+                self.keep(sender, false);
                 Ok(())
             }
             Ok(Line::Http2(sender, peer)) => {
@@ -183,7 +185,7 @@ impl Shelf {
     }
 
     fn loan(self: &Arc<Self>, line: Line, reused: bool, turn: Turn) -> Loan {
-        Loan { line, shelf: Arc::clone(self), reused, _turn: turn }
+        Loan { line, shelf: Arc::clone(self), reused, proven: false, _turn: turn }
     }
 
     /// A connection that takes extended CONNECT.
@@ -195,23 +197,23 @@ impl Shelf {
         Some((shared.line(), Turn::Stream(shared.streams.one_more())))
     }
 
-    fn take_idle(&self) -> Option<http1::SendRequest<Upload>> {
+    fn take_idle(&self) -> Option<(http1::SendRequest<Upload>, bool)> {
         let mut stock = self.stock();
         loop {
             let idle = stock.idle.pop()?;
             if !idle.sender.is_closed() {
-                return Some(idle.sender);
+                return Some((idle.sender, idle.proven));
             }
         }
     }
 
-    /// Keeps a connection that has no request.
-    pub(super) fn keep(&self, sender: http1::SendRequest<Upload>) {
+    /// Keeps a connection that has no request; `proven` where it has answered one.
+    pub(super) fn keep(&self, sender: http1::SendRequest<Upload>, proven: bool) {
         let mut stock = self.stock();
         if stock.idle.len() == MAX_IDLE {
             stock.idle.remove(0);
         }
-        stock.idle.push(Idle { sender, since: Instant::now() });
+        stock.idle.push(Idle { sender, since: Instant::now(), proven });
     }
 
     /// Forgets what has been idle too long; false when nothing is left.
