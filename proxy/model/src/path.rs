@@ -158,26 +158,44 @@ const SPARE_BYTES: usize = 16;
 /// begins in one segment cannot end in another.
 fn decode(segment: &[u8], slash: EncodedSlash, path: &mut Vec<u8>) -> Result<bool, PathError> {
     let start = path.len();
-    let mut bytes = segment.iter();
-    while let Some(&byte) = bytes.next() {
-        match byte {
-            b'%' => path.push(escaped(&mut bytes, slash)?),
-            0..=b' ' | 0x7f.. | b'#' | b'?' => return Err(PathError::BadByte),
-            byte => path.push(byte),
+    let mut rest = segment;
+    // The first byte that is not literal once it is decoded, and the first that ends the name.
+    let (mut odd, mut name) = (None, None);
+    while let Some((&byte, after)) = rest.split_first() {
+        let byte = match (byte, after) {
+            (b'%', [high, low, after @ ..]) => {
+                rest = after;
+                escaped(high, low, slash)?
+            }
+            (b'%', _) => return Err(PathError::BadEscape),
+            (0..=b' ' | 0x7f.. | b'#' | b'?', _) => return Err(PathError::BadByte),
+            (byte, after) => {
+                rest = after;
+                byte
+            }
+        };
+        if !LITERAL[usize::from(byte)] {
+            odd.get_or_insert(path.len());
+            if byte == b';' {
+                name.get_or_insert(path.len());
+            }
         }
+        path.push(byte);
+        let run = rest.iter().position(|&b| !LITERAL[usize::from(b)]).unwrap_or(rest.len());
+        path.extend_from_slice(&rest[..run]);
+        rest = &rest[run..];
     }
-    let decoded = &path[start..];
-    if !decoded.is_ascii() && std::str::from_utf8(decoded).is_err() {
+    if odd.is_some() && std::str::from_utf8(&path[start..]).is_err() {
         return Err(PathError::BadDecoded);
     }
-    let name = decoded.iter().position(|&b| b == b';').unwrap_or(decoded.len());
-    path.truncate(start + name);
-    Ok(path[start..].iter().all(|&b| LITERAL[usize::from(b)]))
+    let end = name.unwrap_or(path.len());
+    path.truncate(end);
+    Ok(odd.is_none_or(|odd| odd >= end))
 }
 
-fn escaped<'a>(bytes: &mut impl Iterator<Item = &'a u8>, slash: EncodedSlash) -> Result<u8, PathError> {
-    let high = bytes.next().and_then(hex).ok_or(PathError::BadEscape)?;
-    let low = bytes.next().and_then(hex).ok_or(PathError::BadEscape)?;
+fn escaped(high: &u8, low: &u8, slash: EncodedSlash) -> Result<u8, PathError> {
+    let high = hex(high).ok_or(PathError::BadEscape)?;
+    let low = hex(low).ok_or(PathError::BadEscape)?;
     match (high << 4 | low, slash) {
         (b'/', EncodedSlash::Refuse) => Err(PathError::EncodedSlash),
         (b'/', EncodedSlash::Keep) => Ok(KEPT_SLASH),
