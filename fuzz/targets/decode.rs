@@ -12,7 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
     // How far a bomb got before it was refused depends on the cuts, as may what is found first to be wrong.
     match (whole, pieces) {
         (Ok(whole), Ok(pieces)) => assert!(whole == pieces, "cut elsewhere, it comes out otherwise"),
-        (whole, pieces) => assert_eq!(whole.is_ok(), pieces.is_ok()),
+        // Whether the library notices that a broken `br` is broken depends on the cuts as well; a whole one always comes out.
+        (whole, pieces) => assert!(coding == Coding::Brotli || whole.is_ok() == pieces.is_ok()),
     }
 });
 

@@ -23,6 +23,34 @@ pub struct Generation {
     pub vault_number: u64,
 }
 
+/// A policy and the hash by which it is known: computed once, however often it is compared, recorded and put in force.
+#[derive(Debug, Clone)]
+pub struct Digested {
+    policy: Policy,
+    sha256: String,
+}
+
+impl From<Policy> for Digested {
+    fn from(policy: Policy) -> Self {
+        let sha256 = hex(&sha256(policy.canonical().as_bytes()));
+        Self { policy, sha256 }
+    }
+}
+
+impl Digested {
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// SHA-256 of its canonical text, hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
 /// The generation in force.
 #[derive(Debug)]
 pub struct Rules {
@@ -36,14 +64,14 @@ impl Rules {
     /// The first generation.
     #[must_use]
     pub fn new(policy: Policy, vault: Arc<Vault>) -> Self {
-        Self::beginning_with(generation(1, policy, vault, 1))
+        Self::beginning_with(generation(1, policy.into(), vault, 1))
     }
 
     /// Rules that take the place of others and count on from them.
     #[must_use]
     pub fn after(previous: &Self, policy: Policy, vault: Arc<Vault>) -> Self {
         let before = previous.current();
-        Self::beginning_with(generation(before.number + 1, policy, vault, before.vault_number + 1))
+        Self::beginning_with(generation(before.number + 1, policy.into(), vault, before.vault_number + 1))
     }
 
     fn beginning_with(first: Generation) -> Self {
@@ -58,22 +86,26 @@ impl Rules {
 
     /// Puts another policy and other secrets in force, together.
     pub fn replace(&self, policy: Policy, vault: Arc<Vault>) -> Arc<Generation> {
-        let made = self.change(|now| Some(generation(now.number + 1, policy, vault, now.vault_number + 1)));
+        let made = self.change(|now| Some(generation(now.number + 1, policy.into(), vault, now.vault_number + 1)));
         made.unwrap_or_else(|| self.current())
     }
 
     /// Puts another policy in force, with the secrets as they are, and says what is in force now; nothing where the policy
     /// in force says the same already.
-    pub fn replace_policy(&self, policy: Policy) -> Option<Arc<Generation>> {
+    pub fn replace_policy(&self, policy: impl Into<Digested>) -> Option<Arc<Generation>> {
+        let policy = policy.into();
         self.change(|now| {
-            let next = generation(now.number + 1, policy, Arc::clone(now.broker.vault()), now.vault_number);
-            (next.policy_sha256 != now.policy_sha256).then_some(next)
+            let vault = Arc::clone(now.broker.vault());
+            (policy.sha256 != now.policy_sha256).then(|| generation(now.number + 1, policy, vault, now.vault_number))
         })
     }
 
     /// Puts other secrets in force, with the policy as it is.
     pub fn replace_vault(&self, vault: Arc<Vault>) -> Arc<Generation> {
-        let made = self.change(|now| Some(generation(now.number + 1, now.policy.clone(), vault, now.vault_number + 1)));
+        let made = self.change(|now| {
+            let policy = Digested { policy: now.policy.clone(), sha256: now.policy_sha256.clone() };
+            Some(generation(now.number + 1, policy, vault, now.vault_number + 1))
+        });
         made.unwrap_or_else(|| self.current())
     }
 
@@ -91,8 +123,8 @@ impl Rules {
     }
 }
 
-fn generation(number: u64, policy: Policy, vault: Arc<Vault>, vault_number: u64) -> Generation {
-    let policy_sha256 = hex(&sha256(policy.document().canonical().as_bytes()));
+fn generation(number: u64, policy: Digested, vault: Arc<Vault>, vault_number: u64) -> Generation {
+    let Digested { policy, sha256: policy_sha256 } = policy;
     let broker = Broker::new(policy.credentials(), vault);
     Generation { number, policy, policy_sha256, broker, vault_number }
 }

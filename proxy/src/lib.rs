@@ -41,7 +41,7 @@ use tokio::sync::{Semaphore, watch};
 use tollgate_model::{Caller, Unidentified};
 
 pub use capacity::Capacity;
-pub use generation::{Generation, Rules};
+pub use generation::{Digested, Generation, Rules};
 pub use identity::Identifier;
 pub use journal::{Journal, JournalError};
 pub use limits::{LimitError, LimitSetting, Limits};

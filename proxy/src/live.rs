@@ -1,7 +1,7 @@
 //! What is open now, so that a change of the rules ends exactly what has lost its permission.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
@@ -69,7 +69,7 @@ impl Live {
     pub(crate) fn hold(self: &Arc<Self>, subject: Subject, judged_by: &Generation, rules: &Rules) -> Hold {
         let lease = Arc::new(Lease { subject, lost: OnceLock::new(), wakers: Default::default() });
         let number = {
-            let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held = self.held();
             held.next += 1;
             let number = held.next;
             held.leases.insert(number, Arc::clone(&lease));
@@ -84,21 +84,26 @@ impl Live {
 
     /// Judges everything that is open by new rules; what they do not allow is told to end. Returns how many that are.
     pub(crate) fn rejudge(&self, rules: &Generation) -> usize {
-        let leases: Vec<_> =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).leases.values().map(Arc::clone).collect();
-        leases.iter().filter(|lease| !lease.judge(rules)).count()
+        self.leases().iter().filter(|lease| !lease.judge(rules)).count()
     }
 
     /// Ends everything that is open.
     pub(crate) fn lose_all(&self, reason: &str) {
-        let leases: Vec<_> =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).leases.values().map(Arc::clone).collect();
-        leases.iter().for_each(|lease| lease.lose(reason.to_owned()));
+        self.leases().iter().for_each(|lease| lease.lose(reason.to_owned()));
+    }
+
+    /// What is open now; judged without holding up what comes and goes meanwhile.
+    fn leases(&self) -> Vec<Arc<Lease>> {
+        self.held().leases.values().map(Arc::clone).collect()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many connections and requests are open.
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).leases.len()
+        self.held().leases.len()
     }
 }
 
@@ -166,6 +171,6 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.live.0.lock().unwrap_or_else(PoisonError::into_inner).leases.remove(&self.number);
+        self.live.held().leases.remove(&self.number);
     }
 }

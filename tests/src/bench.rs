@@ -1,7 +1,7 @@
 //! A workbench for one test: folders, an origin, a policy, and `tollgate` to run.
 
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -200,7 +200,17 @@ pub fn finish(command: &mut Command) -> Finished {
     }
 }
 
+/// An agent for `sh -c`: it makes one request for each line it is sent, and prints the status.
+pub const ASKING: &str = r#"echo ready >&2; while read path; do curl -sS -o /dev/null -w '%{http_code}\n' "https://api.test$path" 2>&1; echo done >&2; done"#;
+
 impl Started {
+    /// Has an [`ASKING`] agent make one request.
+    #[track_caller]
+    pub fn ask(&mut self, path: &str) {
+        writeln!(self.child.stdin.as_mut().expect("piped"), "{path}").expect("asked");
+        self.wait_for("done");
+    }
+
     /// Starts a command whose stdout the caller reads.
     #[must_use]
     pub fn new(command: &mut Command) -> Self {

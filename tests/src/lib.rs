@@ -12,6 +12,6 @@ pub mod raw;
 mod standalone;
 pub mod websocket;
 
-pub use bench::{Bench, Finished, Started, finish, front_door, program, through, without};
+pub use bench::{ASKING, Bench, Finished, Started, finish, front_door, program, through, without};
 pub use origin::{Arrived, Origin};
 pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};

@@ -66,6 +66,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.stream.flush().await.expect("sent");
     }
 
+    /// Takes it as a server and answers each message, as `answer` says, until the client has gone.
+    pub async fn serve(stream: S, answer: impl Fn(&[u8]) -> Vec<u8>) {
+        Self::accept(stream).await.answer_all(answer).await;
+    }
+
+    /// Answers each message, as `answer` says, until the other end has gone.
+    pub async fn answer_all(mut self, answer: impl Fn(&[u8]) -> Vec<u8>) {
+        while let Some((opcode, payload)) = self.next().await {
+            self.send(opcode, &answer(&payload)).await;
+        }
+    }
+
     /// Sends one message in one frame.
     pub async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         let key = matches!(self.own, Sender::Client).then_some([1, 2, 3, 4]);

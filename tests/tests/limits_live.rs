@@ -26,12 +26,7 @@ network_policies:
 
 /// A socket that says back what it is told.
 fn chat(upstreams: &Upstreams) -> Scripted {
-    upstreams.serve("chat.test", &["http/1.1"], |stream| async move {
-        let mut socket = Socket::accept(stream).await;
-        while let Some((opcode, payload)) = socket.next().await {
-            socket.send(opcode, &payload).await;
-        }
-    })
+    upstreams.serve("chat.test", &["http/1.1"], |stream| Socket::serve(stream, <[u8]>::to_vec))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,10 +112,7 @@ async fn e7_a_websocket_over_http2() {
             assert_eq!(request.extensions().get::<Protocol>().map(Protocol::as_str), Some("websocket"));
             tokio::spawn(async move {
                 let stream = hyper::upgrade::on(&mut request).await.expect("opened");
-                let mut socket = Socket::server(TokioIo::new(stream));
-                while let Some((opcode, payload)) = socket.next().await {
-                    socket.send(opcode, &payload).await;
-                }
+                Socket::server(TokioIo::new(stream)).answer_all(<[u8]>::to_vec).await;
             });
             Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
         });

@@ -61,6 +61,20 @@ fn echo(upstreams: &Upstreams) -> (Scripted, Seen) {
     (upstream, seen)
 }
 
+/// A socket that answers each message.
+fn chat(upstreams: &Upstreams, answer: fn(&[u8]) -> Vec<u8>) -> (Scripted, Seen) {
+    let seen = Seen::default();
+    let kept = Arc::clone(&seen);
+    let upstream = upstreams.serve("chat.test", &["http/1.1"], move |stream| {
+        let seen = Arc::clone(&kept);
+        Socket::serve(stream, move |message| {
+            seen.lock().expect("no panic").push(String::from_utf8_lossy(message).into_owned());
+            answer(message)
+        })
+    });
+    (upstream, seen)
+}
+
 /// An upstream whose every reply streams what is in `words` for as long as it is listened to.
 fn streaming(upstreams: &Upstreams, words: &Arc<Mutex<String>>) -> Scripted {
     let words = Arc::clone(words);
@@ -164,18 +178,7 @@ async fn k27_a_body_that_asks_for_what_is_not_there_is_refused() {
 #[tokio::test]
 async fn e5_messages_get_their_credentials_and_give_none_back() {
     let upstreams = Upstreams::new();
-    let seen = Seen::default();
-    let kept = Arc::clone(&seen);
-    let upstream = upstreams.serve("chat.test", &["http/1.1"], move |stream| {
-        let seen = Arc::clone(&kept);
-        async move {
-            let mut socket = Socket::accept(stream).await;
-            while let Some((opcode, payload)) = socket.next().await {
-                seen.lock().expect("no panic").push(String::from_utf8_lossy(&payload).into_owned());
-                socket.send(opcode, &payload).await;
-            }
-        }
-    });
+    let (upstream, seen) = chat(&upstreams, <[u8]>::to_vec);
     let gate = plan(&upstream).start(&upstreams);
     let stream = gate.tls("chat.test", &["http/1.1"]).await;
     let mut socket = Socket::open(stream, "chat.test", "/ws").await.expect("opened");
@@ -311,18 +314,7 @@ async fn h8_an_upload_does_not_outlive_its_permission() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k9_messages_follow_rotation_and_revocation() {
     let upstreams = Upstreams::new();
-    let seen = Seen::default();
-    let kept = Arc::clone(&seen);
-    let upstream = upstreams.serve("chat.test", &["http/1.1"], move |stream| {
-        let seen = Arc::clone(&kept);
-        async move {
-            let mut socket = Socket::accept(stream).await;
-            while let Some((opcode, payload)) = socket.next().await {
-                seen.lock().expect("no panic").push(String::from_utf8_lossy(&payload).into_owned());
-                socket.send(opcode, b"{}").await;
-            }
-        }
-    });
+    let (upstream, seen) = chat(&upstreams, |_| b"{}".to_vec());
     let gate = plan(&upstream).start(&upstreams);
     let stream = gate.tls("chat.test", &["http/1.1"]).await;
     let mut socket = Socket::open(stream, "chat.test", "/ws").await.expect("opened");

@@ -1,7 +1,6 @@
 //! `policy set`, `get`, `list` and `rollback` on a running sandbox, as a user types them, and the API behind them.
 
 use std::fs::Permissions;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,28 +10,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tollgate_tests::{Bench, Finished, Started, finish, front_door};
-
-fn policy(path: &str) -> String {
-    format!(
-        "version: 1\nnetwork_policies:\n  api:\n    endpoints:\n      - host: api.test\n        port: 443\n        \
-         protocol: rest\n        rules:\n          - allow: {{ method: GET, path: {path} }}\n"
-    )
-}
-
-/// An agent that makes one request for each line it is sent, and prints the status.
-const AGENT: &str = r#"echo ready >&2; while read path; do curl -sS -o /dev/null -w '%{http_code}\n' "https://api.test$path" 2>&1; echo done >&2; done"#;
+use tollgate_tests::{ASKING, Bench, Finished, Started, finish, front_door, policy_for};
 
 /// A sandbox named `box` whose policy file allows `/a`.
 fn start(bench: &Bench) -> Started {
-    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", AGENT]));
+    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", ASKING]));
     agent.wait_for("ready");
     agent
-}
-
-fn ask(agent: &mut Started, path: &str) {
-    writeln!(agent.child.stdin.as_mut().expect("piped"), "{path}").expect("asked");
-    agent.wait_for("done");
 }
 
 fn openshell(bench: &Bench, arguments: &[&str]) -> Finished {
@@ -76,20 +60,20 @@ fn put(bench: &Bench, text: &str, expected: Option<&str>) -> (u16, Value) {
 
 #[test]
 fn a_policy_that_is_set_is_in_force_for_the_next_request() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = start(&bench);
-    ask(&mut agent, "/b");
-    bench.write("next.yaml", policy("/b"));
+    agent.ask("/b");
+    bench.write("next.yaml", policy_for("/b"));
     let set = openshell(&bench, &["policy", "set", "box", "--policy", "next.yaml", "--wait"]);
     check(&set, 0, "", "✓ Policy version 2 submitted (hash: ");
     assert!(set.stderr.ends_with("✓ Policy version 2 loaded (active version: 2)\n"), "{set:?}");
-    ask(&mut agent, "/b");
-    ask(&mut agent, "/a");
+    agent.ask("/b");
+    agent.ask("/a");
     let again = openshell(&bench, &["policy", "set", "--policy", "next.yaml", "--wait"]);
     check(&again, 0, "", "· Policy unchanged (version 2, hash: ");
     let back = openshell(&bench, &["policy", "rollback", "box", "--rev", "1"]);
     check(&back, 0, "", "✓ Policy version 3 submitted (hash: ");
-    ask(&mut agent, "/a");
+    agent.ask("/a");
     assert_eq!(agent.end().stdout.lines().collect::<Vec<_>>(), ["403", "200", "403", "200"]);
     let own = nix::unistd::Uid::effective();
     let user = if own.is_root() { 65534 } else { own.as_raw() };
@@ -104,14 +88,14 @@ fn a_policy_that_is_set_is_in_force_for_the_next_request() {
 fn what_lost_its_permission_is_ended() {
     const WAITING: &str = "(echo part; read word) | curl -sS -X GET -T . -o /dev/null -w 'ended with %{http_code}\\n' https://api.test/a >&2";
     const BOUND: Duration = Duration::from_secs(10);
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", WAITING]));
     let began = Instant::now();
     while !bench.path("home/sandboxes/box/journal/000001.jsonl").exists() || bench.events("request").is_empty() {
         assert!(began.elapsed() < BOUND, "nothing was asked");
         std::thread::yield_now();
     }
-    bench.write("next.yaml", policy("/b"));
+    bench.write("next.yaml", policy_for("/b"));
     openshell(&bench, &["policy", "set", "box", "--policy", "next.yaml", "--wait"]).succeeded_quietly();
     agent.wait_for("ended with 403");
     assert_eq!(agent.end().code, 0);
@@ -119,9 +103,9 @@ fn what_lost_its_permission_is_ended() {
 
 #[test]
 fn what_was_in_force_is_shown() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let agent = start(&bench);
-    let next = bench.write("next.yaml", format!("# mine\n{}", policy("/b")));
+    let next = bench.write("next.yaml", format!("# mine\n{}", policy_for("/b")));
     openshell(&bench, &["policy", "set", "box", "--policy", &next.display().to_string()]).succeeded_quietly();
     let get = |arguments: &[&str]| openshell(&bench, &[&["policy", "get", "box"], arguments].concat()).succeeded();
     let effective = get(&[]);
@@ -134,7 +118,7 @@ fn what_was_in_force_is_shown() {
     assert!(!effective.contains("---"), "{effective}");
     let full = get(&["--full"]);
     let text = full.split_once("---\n").expect("a policy").1;
-    assert_eq!(text, tollgate_policy::load(&policy("/b")).expect("valid").canonical());
+    assert_eq!(text, tollgate_policy::load(&policy_for("/b")).expect("valid").canonical());
     let first = get(&["--rev", "1", "--base"]);
     assert!(first.contains("Status:       Superseded\nActive:       2\nCreated:      "), "{first}");
     assert!(first.contains("path: /a"), "{first}");
@@ -168,11 +152,14 @@ fn what_was_in_force_is_shown() {
 
 #[test]
 fn mistakes_change_nothing() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = start(&bench);
-    bench.write("good.yaml", policy("/b"));
-    bench.write("bad.yaml", policy("/b").replace("protocol: rest", "protocol: rets").replace("port: 443", "prot: 443"));
-    bench.write("fixed.yaml", format!("landlock: {{compatibility: best_effort}}\n{}", policy("/b")));
+    bench.write("good.yaml", policy_for("/b"));
+    bench.write(
+        "bad.yaml",
+        policy_for("/b").replace("protocol: rest", "protocol: rets").replace("port: 443", "prot: 443"),
+    );
+    bench.write("fixed.yaml", format!("landlock: {{compatibility: best_effort}}\n{}", policy_for("/b")));
     let set = |name: &str, file: &str| openshell(&bench, &["policy", "set", name, "--policy", file]);
     let bad = set("box", "bad.yaml");
     check(&bad, 1, "", "Error:   × the policy is not valid; nothing changed:\nbad.yaml:5:9: ");
@@ -208,8 +195,8 @@ fn mistakes_change_nothing() {
         "",
         "hexadecimal digits",
     );
-    ask(&mut agent, "/a");
-    ask(&mut agent, "/b");
+    agent.ask("/a");
+    agent.ask("/b");
     assert_eq!(openshell(&bench, &["policy", "list", "box"]).succeeded().lines().count(), 2, "one revision");
     assert_eq!(agent.end().stdout, "200\n403\n");
     let outcomes: Vec<_> = bench.events("policy").iter().map(|r| r["outcome"].to_string()).collect();
@@ -221,24 +208,24 @@ fn mistakes_change_nothing() {
 /// What cannot be kept does not come into force, and the proxy goes on.
 #[test]
 fn a_policy_that_cannot_be_kept_changes_nothing() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = start(&bench);
-    bench.write("next.yaml", policy("/b"));
+    bench.write("next.yaml", policy_for("/b"));
     let set = || openshell(&bench, &["policy", "set", "box", "--policy", "next.yaml"]);
     let folder = bench.path("home/sandboxes/box/revisions");
     std::fs::set_permissions(&folder, Permissions::from_mode(0o500)).expect("closed");
     check(&set(), 1, "", "000002.json cannot be written: Permission denied (os error 13); nothing changed");
-    ask(&mut agent, "/b");
+    agent.ask("/b");
     std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("open again");
     check(&set(), 0, "", "✓ Policy version 2 submitted");
-    ask(&mut agent, "/b");
+    agent.ask("/b");
     assert_eq!(agent.end().stdout, "403\n200\n");
 }
 
 /// Whenever the proxy is killed, what is on disk afterwards are whole policies that were accepted, numbered on.
 #[test]
 fn a_proxy_that_is_killed_while_policies_are_set_leaves_whole_revisions() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     for (round, sets) in [(0, 1), (1, 4), (2, 9)] {
         let agent = start(&bench);
         let proxy = Pid::from_raw(i32::try_from(agent.child.id()).expect("a pid"));
@@ -247,7 +234,7 @@ fn a_proxy_that_is_killed_while_policies_are_set_leaves_whole_revisions() {
             let bench = &bench;
             let writer = scope.spawn(move || {
                 for number in 0.. {
-                    bench.write("next.yaml", policy(&format!("/{round}/{number}")));
+                    bench.write("next.yaml", policy_for(&format!("/{round}/{number}")));
                     let one = openshell(bench, &["policy", "set", "box", "--policy", "next.yaml"]);
                     if one.code != 0 {
                         return one;
@@ -262,7 +249,7 @@ fn a_proxy_that_is_killed_while_policies_are_set_leaves_whole_revisions() {
         });
         let _killed = agent.end();
     }
-    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", AGENT]));
+    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", ASKING]));
     let said = agent.wait_for("ready");
     assert!(!said.contains("damaged"), "{said}");
     let (_, list) = call(&bench, "GET", "/v1/policy/revisions", "");
@@ -275,9 +262,9 @@ fn a_proxy_that_is_killed_while_policies_are_set_leaves_whole_revisions() {
 
 #[test]
 fn a_proxy_that_hangs_ends_the_wait() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let agent = start(&bench);
-    bench.write("next.yaml", policy("/b"));
+    bench.write("next.yaml", policy_for("/b"));
     let proxy = Pid::from_raw(i32::try_from(agent.child.id()).expect("a pid"));
     kill(proxy, Signal::SIGSTOP).expect("stopped");
     let set = ["policy", "set", "box", "--policy", "next.yaml", "--wait", "--timeout", "1"];
@@ -289,23 +276,23 @@ fn a_proxy_that_hangs_ends_the_wait() {
 
 #[test]
 fn the_policy_file_undoes_a_set_only_by_an_edit_that_says_something_else() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = start(&bench);
-    bench.write("next.yaml", policy("/b"));
+    bench.write("next.yaml", policy_for("/b"));
     openshell(&bench, &["policy", "set", "box", "--policy", "next.yaml"]).succeeded_quietly();
     agent.wait_for("generation 2 is in force");
     // The same again, a comment, and a mistake that is taken back: it is still what it was.
-    bench.set_policy(&policy("/a"));
-    bench.set_policy(&format!("# a comment\n{}", policy("/a")));
+    bench.set_policy(&policy_for("/a"));
+    bench.set_policy(&format!("# a comment\n{}", policy_for("/a")));
     bench.set_policy("version: 7\n");
     agent.wait_for("generation 2 stays in force");
-    bench.set_policy(&policy("/a"));
-    ask(&mut agent, "/b");
-    ask(&mut agent, "/a");
-    bench.set_policy(&policy("/c"));
+    bench.set_policy(&policy_for("/a"));
+    agent.ask("/b");
+    agent.ask("/a");
+    bench.set_policy(&policy_for("/c"));
     agent.wait_for("generation 3 is in force");
-    ask(&mut agent, "/c");
-    ask(&mut agent, "/b");
+    agent.ask("/c");
+    agent.ask("/b");
     let list: Value =
         serde_json::from_str(&openshell(&bench, &["policy", "list", "-o", "json"]).succeeded()).expect("JSON");
     let origins: Vec<_> =
@@ -316,9 +303,9 @@ fn the_policy_file_undoes_a_set_only_by_an_edit_that_says_something_else() {
 
 #[test]
 fn revisions_outlive_the_sandbox_and_a_damaged_one_costs_only_itself() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let agent = start(&bench);
-    bench.write("next.yaml", policy("/b"));
+    bench.write("next.yaml", policy_for("/b"));
     openshell(&bench, &["policy", "set", "box", "--policy", "next.yaml"]).succeeded_quietly();
     assert_eq!(agent.end().code, 0);
     let folder = bench.path("home/sandboxes/box/revisions");
@@ -326,10 +313,10 @@ fn revisions_outlive_the_sandbox_and_a_damaged_one_costs_only_itself() {
     std::fs::write(folder.join("000002.json"), &text[..text.len() / 2]).expect("cut");
     // A draft that a crash left.
     bench.write("home/sandboxes/box/revisions/000003.new", &text[..9]);
-    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", AGENT]));
+    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", ASKING]));
     let said = agent.wait_for("ready");
     assert!(said.contains("000002.json is damaged"), "{said}");
-    ask(&mut agent, "/a");
+    agent.ask("/a");
     let list = openshell(&bench, &["policy", "list", "box"]).succeeded();
     let numbers: Vec<_> = list.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(numbers, ["1"], "the file says what revision 1 said: {list}");
@@ -344,14 +331,14 @@ fn revisions_outlive_the_sandbox_and_a_damaged_one_costs_only_itself() {
 
 #[test]
 fn the_api_tells_conflicts_mistakes_and_nonsense_apart() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let agent = start(&bench);
     let (status, shown) = call(&bench, "GET", "/v1/policy?text=base", "");
     assert_eq!((status, &shown["revision"]["number"], &shown["active"]), (200, &1.into(), &1.into()), "{shown}");
     let first = shown["revision"]["sha256"].as_str().expect("a hash").to_owned();
-    let (status, applied) = put(&bench, &policy("/b"), Some(&first));
+    let (status, applied) = put(&bench, &policy_for("/b"), Some(&first));
     assert_eq!((status, &applied["is_new"], &applied["revision"]["status"]), (200, &true.into(), &"loaded".into()));
-    let (status, problem) = put(&bench, &policy("/c"), Some(&first));
+    let (status, problem) = put(&bench, &policy_for("/c"), Some(&first));
     assert_eq!(status, 409, "{problem}");
     assert!(problem["message"].as_str().expect("text").contains("revision 2 "), "{problem}");
     let (status, problem) = put(&bench, "version: 2\nnonsense: 1\n", None);
@@ -383,7 +370,7 @@ fn the_api_tells_conflicts_mistakes_and_nonsense_apart() {
 #[test]
 fn concurrent_writers_get_a_conflict_and_not_a_lost_update() {
     const WRITERS: usize = 8;
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let agent = start(&bench);
     let active = || call(&bench, "GET", "/v1/policy", "").1["revision"]["sha256"].as_str().expect("a hash").to_owned();
     for round in 0..5 {
@@ -391,7 +378,7 @@ fn concurrent_writers_get_a_conflict_and_not_a_lost_update() {
         let statuses: Vec<_> = std::thread::scope(|scope| {
             let write = |writer| {
                 let (bench, expected) = (&bench, &expected);
-                scope.spawn(move || put(bench, &policy(&format!("/{round}/{writer}")), Some(expected)).0)
+                scope.spawn(move || put(bench, &policy_for(&format!("/{round}/{writer}")), Some(expected)).0)
             };
             let writers: Vec<_> = (0..WRITERS).map(write).collect();
             writers.into_iter().map(|writer| writer.join().expect("answered")).collect()
@@ -422,7 +409,7 @@ fn large(rules: usize, path: &str) -> String {
 fn a_thousand_rules_are_in_force_soon() {
     /// An optimised build takes a twentieth; this is for one that is not, on a machine that does much else.
     const BOUND: Duration = Duration::from_secs(5);
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = start(&bench);
     let (mut calls, mut commands) = (Vec::new(), Vec::new());
     for round in 0..5 {
@@ -443,8 +430,8 @@ fn a_thousand_rules_are_in_force_soon() {
         "policy set, 1,000 rules: request {:?} ({:?}), command {:?} ({:?})",
         calls[2], calls, commands[2], commands
     );
-    ask(&mut agent, "/4");
-    ask(&mut agent, "/call/4");
+    agent.ask("/4");
+    agent.ask("/call/4");
     assert!(calls[2] < BOUND && commands[2] < BOUND, "{calls:?} {commands:?}");
     assert_eq!(agent.end().stdout, "200\n403\n");
 }

@@ -273,12 +273,7 @@ async fn h3_a_connect_with_a_body_is_refused() {
 #[tokio::test]
 async fn e5_messages_are_judged() {
     let upstreams = Upstreams::new();
-    let upstream = upstreams.serve("chat.test", &["http/1.1"], |stream| async move {
-        let mut socket = Socket::accept(stream).await;
-        while let Some((opcode, payload)) = socket.next().await {
-            socket.send(opcode, &payload).await;
-        }
-    });
+    let upstream = upstreams.serve("chat.test", &["http/1.1"], |stream| Socket::serve(stream, <[u8]>::to_vec));
     let rules = "{allow: {method: GET, path: /ws}}, {allow: {method: WEBSOCKET_TEXT, path: /ws}}";
     let policy = |rules: &str| {
         format!(

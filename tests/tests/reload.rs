@@ -1,29 +1,11 @@
 //! Editing the policy file changes what the running agent may do.
 
-use std::io::Write;
-
-use tollgate_tests::{Bench, Finished, Started};
-
-fn policy(path: &str) -> String {
-    format!(
-        "version: 1\nnetwork_policies:\n  api:\n    endpoints:\n      - host: api.test\n        port: 443\n        \
-         protocol: rest\n        rules:\n          - allow: {{ method: GET, path: {path} }}\n"
-    )
-}
-
-/// An agent that makes one request for each line it is sent, and prints the status.
-const AGENT: &str = r#"echo ready >&2; while read path; do curl -sS -o /dev/null -w '%{http_code}\n' "https://api.test$path" 2>&1; echo done >&2; done"#;
+use tollgate_tests::{ASKING, Bench, Finished, Started, policy_for};
 
 fn start(bench: &Bench) -> Started {
-    let mut agent = Started::new(&mut bench.run(&[], &["sh", "-c", AGENT]));
+    let mut agent = Started::new(&mut bench.run(&[], &["sh", "-c", ASKING]));
     agent.wait_for("ready");
     agent
-}
-
-fn ask(agent: &mut Started, path: &str) {
-    let stdin = agent.child.stdin.as_mut().expect("piped");
-    writeln!(stdin, "{path}").expect("asked");
-    agent.wait_for("done");
 }
 
 fn statuses(finished: &Finished) -> Vec<&str> {
@@ -32,14 +14,14 @@ fn statuses(finished: &Finished) -> Vec<&str> {
 
 #[test]
 fn an_edit_in_place_is_in_force_without_a_restart() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = start(&bench);
-    ask(&mut agent, "/a");
-    ask(&mut agent, "/b");
-    bench.set_policy(&policy("/b"));
+    agent.ask("/a");
+    agent.ask("/b");
+    bench.set_policy(&policy_for("/b"));
     agent.wait_for("generation 2 is in force");
-    ask(&mut agent, "/a");
-    ask(&mut agent, "/b");
+    agent.ask("/a");
+    agent.ask("/b");
     assert_eq!(statuses(&agent.end()), ["200", "403", "403", "200"]);
     let policies = bench.events("policy");
     assert_eq!((&policies[0]["outcome"], &policies[0]["generation"]), (&"in-force".into(), &2.into()));
@@ -47,30 +29,30 @@ fn an_edit_in_place_is_in_force_without_a_restart() {
 
 #[test]
 fn a_file_that_is_replaced_is_followed() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = start(&bench);
     for (generation, path) in [(2, "/b"), (3, "/c")] {
-        let draft = bench.write("draft", policy(path));
+        let draft = bench.write("draft", policy_for(path));
         std::fs::rename(draft, bench.path("policy.yaml")).expect("replaced");
         agent.wait_for(&format!("generation {generation} is in force"));
-        ask(&mut agent, path);
+        agent.ask(path);
     }
     assert_eq!(statuses(&agent.end()), ["200", "200"]);
 }
 
 #[test]
 fn p2_an_invalid_edit_keeps_the_old_policy_and_says_where() {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     let mut agent = start(&bench);
-    bench.set_policy(&policy("/a").replace("protocol: rest", "protocol: rets"));
+    bench.set_policy(&policy_for("/a").replace("protocol: rest", "protocol: rets"));
     let said = agent.wait_for("policy.yaml:7:");
     assert!(said.contains("generation 1 stays in force"), "{said}");
-    ask(&mut agent, "/a");
+    agent.ask("/a");
     bench.set_policy("network_policies: [");
     agent.wait_for("stays in force");
-    bench.set_policy(&policy("/b"));
+    bench.set_policy(&policy_for("/b"));
     agent.wait_for("generation 2 is in force");
-    ask(&mut agent, "/b");
+    agent.ask("/b");
     assert_eq!(statuses(&agent.end()), ["200", "200"]);
     let outcomes: Vec<_> = bench.events("policy").iter().map(|r| r["outcome"].to_string()).collect();
     assert_eq!(outcomes, ["\"refused\"", "\"refused\"", "\"in-force\""]);
@@ -78,9 +60,9 @@ fn p2_an_invalid_edit_keeps_the_old_policy_and_says_where() {
 
 /// A policy that lies in the agent's own folder.
 fn inside() -> Bench {
-    let bench = Bench::new(&policy("/a"));
+    let bench = Bench::new(&policy_for("/a"));
     std::fs::create_dir(bench.path("work/deep")).expect("made");
-    bench.write("work/deep/policy.yaml", policy("/a"));
+    bench.write("work/deep/policy.yaml", policy_for("/a"));
     bench
 }
 
@@ -95,22 +77,22 @@ fn k14_the_agent_cannot_edit_its_own_policy() {
                   echo evil > deep/new; mv deep/new deep/policy.yaml; ln deep/policy.yaml link; chmod 777 deep/policy.yaml; \
                   cat deep/policy.yaml";
     let finished = start_inside(&bench, script).end();
-    assert_eq!(finished.stdout, policy("/a"));
-    assert_eq!(std::fs::read_to_string(bench.path("work/deep/policy.yaml")).expect("there"), policy("/a"));
+    assert_eq!(finished.stdout, policy_for("/a"));
+    assert_eq!(std::fs::read_to_string(bench.path("work/deep/policy.yaml")).expect("there"), policy_for("/a"));
 }
 
 #[test]
 fn k14_a_policy_in_the_agents_folder_is_edited_in_place_only() {
     let bench = inside();
-    let mut agent = start_inside(&bench, AGENT);
+    let mut agent = start_inside(&bench, ASKING);
     agent.wait_for("ready");
-    std::fs::write(bench.path("work/deep/policy.yaml"), policy("/b")).expect("edited in place");
+    std::fs::write(bench.path("work/deep/policy.yaml"), policy_for("/b")).expect("edited in place");
     agent.wait_for("generation 2 is in force");
-    ask(&mut agent, "/b");
-    let draft = bench.write("work/draft", policy("/c"));
+    agent.ask("/b");
+    let draft = bench.write("work/draft", policy_for("/c"));
     std::fs::rename(draft, bench.path("work/deep/policy.yaml")).expect("replaced");
     let said = agent.wait_for("stays in force");
     assert!(said.contains("not trusted"), "{said}");
-    ask(&mut agent, "/c");
+    agent.ask("/c");
     assert_eq!(statuses(&agent.end()), ["200", "403"]);
 }

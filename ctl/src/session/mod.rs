@@ -162,7 +162,6 @@ impl Session {
         let follower = Follower::start(Following {
             file: self.policies.file().clone(),
             rules: Arc::clone(&self.rules),
-            journal: Arc::clone(&self.journal),
             policies: Arc::clone(&self.policies),
             fence: self.fence,
             brought: self.rules.current().policy_sha256.clone(),

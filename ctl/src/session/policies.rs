@@ -6,10 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_audit::Event;
-use tollgate_audit::digest::{hex, sha256};
 use tollgate_policy::document::read;
 use tollgate_policy::{Diagnostics, Policy};
-use tollgate_proxy::{Journal, JournalError, Rules};
+use tollgate_proxy::{Digested, Journal, JournalError, Rules};
 use tollgate_wire::policy::{Applied, Origin, Revisions, Shown};
 
 use super::policy_file::{Content, MAX_POLICY_BYTES, PolicyFile};
@@ -69,7 +68,7 @@ pub enum Text {
 /// A policy that somebody brings.
 struct Change<'a> {
     text: &'a str,
-    policy: Policy,
+    policy: Digested,
     origin: Origin,
     restores: Option<u64>,
     author_uid: u32,
@@ -100,7 +99,7 @@ impl Policies {
     }
 
     /// Puts what the policy file says in force, and gives the generation; nothing where it is in force already.
-    pub fn follow(&self, content: &Content, policy: Policy) -> Result<Option<u64>, Refused> {
+    pub fn follow(&self, content: &Content, policy: Digested) -> Result<Option<u64>, Refused> {
         let change = Change {
             text: &content.text,
             policy,
@@ -159,7 +158,9 @@ impl Policies {
         expected: Option<&str>,
         author_uid: u32,
     ) -> Result<Applied, Refused> {
-        let policy = self.check(text).inspect_err(|refused| self.record_refused(refused, author_uid))?;
+        let policy =
+            self.check(text).inspect_err(|refused| self.record_refused(&format!("of user {author_uid}: {refused}")))?;
+        let policy = policy.into();
         let applied = self.accept(Change { text, policy, origin, restores, author_uid, expected })?;
         if applied.is_new {
             let (number, generation) = (applied.revision.number, applied.generation);
@@ -180,14 +181,15 @@ impl Policies {
         }
     }
 
-    fn record_refused(&self, refused: &Refused, author_uid: u32) {
+    /// Records a policy that did not come into force, and why.
+    pub fn record_refused(&self, detail: &str) {
         let current = self.rules.current();
         let event = Event::Policy {
             agent: "",
             generation: current.number,
             outcome: "refused",
             policy_sha256: &current.policy_sha256,
-            detail: &format!("of user {author_uid}: {refused}"),
+            detail,
         };
         if let Err(error) = self.journal.record(&event) {
             eprintln!("tollgate: {error}");
@@ -197,15 +199,14 @@ impl Policies {
     /// Keeps a policy and puts it in force, unless it is in force already. One at a time, so that what a writer expects to
     /// replace is what it replaces.
     fn accept(&self, change: Change<'_>) -> Result<Applied, Refused> {
-        let sha256 = policy_sha256(&change.policy);
         let mut kept = self.kept();
-        let number = match kept.history().plan(&sha256, change.expected)? {
+        let number = match kept.history().plan(change.policy.sha256(), change.expected)? {
             Step::Unchanged(number) => return applied(&kept, number, (false, self.rules.current().number)),
             Step::New(number) => number,
         };
         let entry = Entry {
             number,
-            sha256,
+            sha256: change.policy.sha256().to_owned(),
             origin: change.origin,
             restores: change.restores,
             author_uid: change.author_uid,
@@ -240,11 +241,6 @@ fn text_of(kept: &Archive, number: u64) -> Result<String, Refused> {
 fn applied(kept: &Archive, number: u64, (is_new, generation): (bool, u64)) -> Result<Applied, Refused> {
     let entry = kept.history().get(number).ok_or(Refused::NoRevision { number })?;
     Ok(Applied { is_new, revision: kept.history().describe(entry), generation })
-}
-
-/// The hash by which a policy is known: of its canonical text, hexadecimal.
-pub fn policy_sha256(policy: &Policy) -> String {
-    hex(&sha256(policy.canonical().as_bytes()))
 }
 
 fn describe(entry: &Entry) -> String {

@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::fstat;
-use tollgate_audit::Event;
 use tollgate_policy::document::{self, Attachment};
 use tollgate_policy::{Diagnostic, Diagnostics, Policy};
-use tollgate_proxy::{Journal, Rules};
+use tollgate_proxy::{Digested, Rules};
 
 use crate::failure::{Failure, Kind};
-use crate::session::policies::{Policies, policy_sha256};
+use crate::session::policies::Policies;
 use crate::watch::Watch;
 
 /// A policy file on the host.
@@ -139,7 +138,6 @@ pub struct Follower(tokio::task::JoinHandle<()>);
 pub struct Following {
     pub file: PolicyFile,
     pub rules: Arc<Rules>,
-    pub journal: Arc<Journal>,
     pub policies: Arc<Policies>,
     /// Set when the file lies where the agent writes.
     pub fence: Option<Fence>,
@@ -181,7 +179,7 @@ impl Following {
             Ok((content, policy)) => self.bring(&content, policy),
             Err(failure) if refused_before.as_ref() == Some(&failure) => self.refused = refused_before,
             Err(failure) => {
-                self.record(current.number, "refused", &current.policy_sha256, failure.message());
+                self.policies.record_refused(failure.message());
                 eprintln!("tollgate: generation {} stays in force: {}", current.number, failure.message());
                 self.refused = Some(failure);
             }
@@ -205,28 +203,21 @@ impl Following {
 
     /// Puts a policy in force that says something else than the file did before.
     fn bring(&mut self, content: &Content, policy: Policy) {
-        let sha256 = policy_sha256(&policy);
-        if sha256 == self.brought {
+        let policy = Digested::from(policy);
+        if policy.sha256() == self.brought {
             return;
         }
+        let sha256 = policy.sha256().to_owned();
         match self.policies.follow(content, policy) {
             Ok(Some(generation)) => eprintln!("tollgate: policy reloaded: generation {generation} is in force"),
             Ok(None) => {}
             Err(refused) => {
-                let current = self.rules.current();
-                self.record(current.number, "refused", &current.policy_sha256, &refused.to_string());
-                eprintln!("tollgate: generation {} stays in force: {refused}", current.number);
+                self.policies.record_refused(&refused.to_string());
+                eprintln!("tollgate: generation {} stays in force: {refused}", self.rules.current().number);
                 return;
             }
         }
         self.brought = sha256;
-    }
-
-    fn record(&self, generation: u64, outcome: &str, policy_sha256: &str, detail: &str) {
-        let event = Event::Policy { agent: "", generation, outcome, policy_sha256, detail };
-        if let Err(error) = self.journal.record(&event) {
-            eprintln!("tollgate: {error}");
-        }
     }
 }
 

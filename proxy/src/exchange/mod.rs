@@ -89,8 +89,7 @@ impl Stage {
         let mut asking = Asking::new(origin, place, target);
         let judged = self.judge(&mut asking, &parts, body, upgrade.is_some()).await;
         let (permit, route, payload) = judged.or_else(|refusal| self.refuse(&asking, refusal))?;
-        let parts = self.rebuild(parts, &asking).or_else(|refusal| self.refuse(&asking, refusal))?;
-        let outbound = self.inject(&permit, &asking, parts).or_else(|refusal| self.refuse(&asking, refusal))?;
+        let outbound = self.fill(&permit, &asking, parts).or_else(|refusal| self.refuse(&asking, refusal))?;
         let lent = lend(&asking, &outbound, payload).await.or_else(|refusal| self.refuse(&asking, refusal))?;
         let Lent { payload, exchanged, rewriter } = lent;
         let exchanged: Arc<[String]> = outbound.exchanged().iter().cloned().chain(exchanged).collect();
@@ -168,13 +167,8 @@ impl Stage {
         }
     }
 
-    fn inject(&self, permit: &Permit, asking: &Asking, parts: Parts) -> Result<Outbound, Refusal> {
-        let destination = self.rules.broker.destination(&asking.place.authority);
-        inject(permit, &asking.ask(), &destination, parts).map_err(|error| lending::refuse(asking, &error))
-    }
-
-    /// The head that goes up: the canonical target and nothing that belongs to this hop.
-    fn rebuild(&self, mut parts: Parts, asking: &Asking) -> Result<Parts, Refusal> {
+    /// The head that goes up: the canonical target, nothing that belongs to this hop, and the credentials that are due.
+    fn fill(&self, permit: &Permit, asking: &Asking, mut parts: Parts) -> Result<Outbound, Refusal> {
         let text = match &asking.target.query {
             Some(query) => format!("{}?{query}", asking.target.path),
             None => asking.target.path.to_string(),
@@ -182,9 +176,9 @@ impl Stage {
         let uri = PathAndQuery::try_from(text).map(Uri::from);
         parts.uri = uri.map_err(|e| Refusal::request(Code::InvalidRequestTarget, e.to_string(), asking.asked()))?;
         parts.extensions = http::Extensions::new();
-        let searched = self.rules.broker.destination(&asking.place.authority).is_bound();
-        headers::clean_request(&mut parts.headers, searched);
-        Ok(parts)
+        let destination = self.rules.broker.destination(&asking.place.authority);
+        headers::clean_request(&mut parts.headers, destination.is_bound());
+        inject(permit, &asking.ask(), &destination, parts).map_err(|error| lending::refuse(asking, &error))
     }
 
     fn key(&self, asking: &Asking, route: &ConnectPermit, exchanged: &Arc<[String]>) -> Key {

@@ -86,12 +86,12 @@ async fn pass_from_socket(
     stall: Duration,
 ) -> std::io::Result<()> {
     let (read, io) = io.into_parts();
-    let (unread, socket) = io.into_parts();
+    let (unread, mut socket) = io.into_parts();
     for bytes in [read, unread] {
         upstream.write_all(&bytes).await?;
         counts.add_up(bytes.len());
     }
-    pass_sockets(&socket, upstream.socket(), counts, stall).await
+    pass_sockets(&mut socket, upstream.socket(), counts, stall).await
 }
 
 fn broken_off(error: std::io::Error) -> String {

@@ -2,16 +2,16 @@
 //! through a small buffer where one of them is TLS or a stream of HTTP/2.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, SpliceFFlags, splice};
-use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::pipe2;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
 use crate::stalling::unread;
@@ -79,14 +79,16 @@ async fn copy(
 
 /// The same between two TCP sockets. A direction that is idle holds neither buffer nor pipe.
 pub(super) async fn pass_sockets(
-    client: &TcpStream,
-    upstream: &TcpStream,
+    client: &mut TcpStream,
+    upstream: &mut TcpStream,
     counts: &Counts,
     stall: Duration,
 ) -> io::Result<()> {
+    let (client_reader, client_writer) = client.split();
+    let (upstream_reader, upstream_writer) = upstream.split();
     let ended = Ended::new();
-    let up = move_on(client, upstream, &counts.up, &ended, stall);
-    let down = move_on(upstream, client, &counts.down, &ended, stall);
+    let up = move_on(client_reader, upstream_writer, &counts.up, &ended, stall);
+    let down = move_on(upstream_reader, client_writer, &counts.down, &ended, stall);
     tokio::try_join!(up, down).map(drop)
 }
 
@@ -119,8 +121,8 @@ impl Ended {
 }
 
 async fn move_on(
-    from: &TcpStream,
-    to: &TcpStream,
+    from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
     count: &AtomicU64,
     ended: &Ended,
     stall: Duration,
@@ -130,57 +132,20 @@ async fn move_on(
         let (outlet, inlet) = match pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC) {
             Ok(pipe) => pipe,
             // Out of descriptors: what is open goes on without.
-            Err(Errno::EMFILE | Errno::ENFILE) => return copy_sockets(from, to, count, ended, stall).await,
+            Err(Errno::EMFILE | Errno::ENFILE) => return copy(from, to, count, ended, stall).await,
             Err(error) => return Err(error.into()),
         };
-        while let Some(taken) = take(from, &inlet)? {
+        while let Some(taken) = take(from.as_ref(), &inlet)? {
             if taken == 0 {
                 ended.note();
-                return end(to);
+                return to.shutdown().await;
             }
-            tokio::time::timeout(stall, give(&outlet, to, taken)).await.map_err(|_| unread())??;
+            tokio::time::timeout(stall, give(&outlet, to.as_ref(), taken)).await.map_err(|_| unread())??;
             count.fetch_add(taken as u64, Ordering::Relaxed);
             // Others want to run as well, however fast both ends are.
             tokio::task::consume_budget().await;
         }
     }
-}
-
-/// One direction through a buffer.
-async fn copy_sockets(
-    from: &TcpStream,
-    to: &TcpStream,
-    count: &AtomicU64,
-    ended: &Ended,
-    stall: Duration,
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        ended.unless_silent(from.readable(), stall).await?;
-        let read = match from.try_read(&mut buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        };
-        if read == 0 {
-            ended.note();
-            return end(to);
-        }
-        tokio::time::timeout(stall, write(to, &buffer[..read])).await.map_err(|_| unread())??;
-        count.fetch_add(read as u64, Ordering::Relaxed);
-    }
-}
-
-async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        to.writable().await?;
-        match to.try_write(bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Moves what has come into the pipe; nothing when nothing has come, 0 at the end.
@@ -189,14 +154,6 @@ fn take(from: &TcpStream, inlet: &OwnedFd) -> io::Result<Option<usize>> {
         Ok(count) => Ok(Some(count)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// Ends one direction; a peer that has gone already needs no word of it.
-fn end(to: &TcpStream) -> io::Result<()> {
-    match shutdown(to.as_raw_fd(), Shutdown::Write) {
-        Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -230,10 +187,10 @@ mod tests {
 
     #[tokio::test]
     async fn h5_bytes_of_any_number_pass_both_ways_and_each_way_ends_alone() {
-        let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
+        let ((mut client, mut inner), (mut outer, mut server)) = (pair().await, pair().await);
         let passing = tokio::spawn(async move {
             let counts = Counts::default();
-            pass_sockets(&inner, &outer, &counts, Duration::from_secs(20)).await.map(|()| counts.both())
+            pass_sockets(&mut inner, &mut outer, &counts, Duration::from_secs(20)).await.map(|()| counts.both())
         });
         let sent: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_be_bytes).collect();
         let expected = sent.clone();

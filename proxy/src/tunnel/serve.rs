@@ -35,8 +35,6 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (served_by, whose, to) = (Arc::clone(&gate), Arc::clone(&origin), place.authority.clone());
-    let usage = Arc::new(Usage::new());
-    let used = Arc::clone(&usage);
     let is_private = place.scheme == Scheme::Https;
     let service =
         move |request: Request<Incoming>| exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request);
@@ -61,6 +59,8 @@ where
             to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, std::future::pending::<bool>()).await
         }
         Protocol::Http2 => {
+            let usage = Arc::new(Usage::new());
+            let used = Arc::clone(&usage);
             let service = service_fn(move |mut request: Request<Incoming>| {
                 let turn = used.begin();
                 request.extensions_mut().insert(Arc::clone(&turn));

@@ -39,8 +39,8 @@ impl Outgoing {
 }
 
 impl Noted {
-    pub(crate) fn socket(&self) -> &TcpStream {
-        &self.stream
+    pub(crate) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.stream
     }
 
     /// Waits until the peer has said something, or has gone.

@@ -136,11 +136,10 @@ impl Resolver {
     }
 
     async fn look_up(&self, host: &Host, name: &str) -> Result<Arc<[IpAddr]>, ResolveError> {
-        if let Some(known) = self.known.get(host).filter(|known| known.until > Instant::now()) {
-            return known.found;
-        }
-        if let Some(known) = self.known.get(host) {
-            self.known.remove_if(host, |stale| stale.until == known.until);
+        match self.known.get(host) {
+            Some(known) if known.until > Instant::now() => return known.found,
+            Some(stale) => drop(self.known.remove_if(host, |known| known.until == stale.until)),
+            None => {}
         }
         // Whoever asks for a name while it is looked up waits for that answer.
         let known = self.known.get_or_insert_async(host, async {

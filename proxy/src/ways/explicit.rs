@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -45,7 +44,7 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
     let capacity = Arc::clone(&gate.capacity);
     let limits = gate.limits.clone();
     let whose = Whose::Sandbox { gate, connection, client, server };
-    serve_requests(whose, slot, &capacity, &limits, &http1(&limits), stream).await;
+    serve_requests(whose, slot, &capacity, &limits, stream).await;
 }
 
 /// Serves a connection from outside any sandbox.
@@ -55,17 +54,11 @@ where
 {
     let capacity = Arc::clone(&front.capacity);
     let limits = front.limits.clone();
-    serve_requests(Whose::Agents { front, visitor }, slot, &capacity, &limits, &http1(&limits), stream).await;
+    serve_requests(Whose::Agents { front, visitor }, slot, &capacity, &limits, stream).await;
 }
 
-async fn serve_requests<S>(
-    whose: Whose,
-    slot: Arc<Slot>,
-    capacity: &Capacity,
-    limits: &Limits,
-    http1: &http1::Builder,
-    stream: S,
-) where
+async fn serve_requests<S>(whose: Whose, slot: Arc<Slot>, capacity: &Capacity, limits: &Limits, stream: S)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = AtomicBool::new(false);
@@ -84,7 +77,7 @@ async fn serve_requests<S>(
             Ok::<_, Infallible>(heads.answer(&method, serve, |wrong| whose.refuse(wrong)).await)
         }
     });
-    let served = http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let served = http1(limits).serve_connection(TokioIo::new(stream), service).with_upgrades();
     if let Err(error) = capacity.serve(served, |c| c.graceful_shutdown()).await {
         tracing::debug!(%error, "explicit connection ended");
     }
