@@ -69,7 +69,10 @@ criterion_group!(benches, identify);
 fn main() {
     if std::env::var_os(INSIDE).is_some() {
         // Loopback is down in a new network namespace.
-        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().is_ok_and(|status| status.success()), "ip");
+        assert!(
+            Command::new("ip").args(["link", "set", "lo", "up"]).status().is_ok_and(|status| status.success()),
+            "ip"
+        );
         benches();
         return Criterion::default().configure_from_args().final_summary();
     }

@@ -100,7 +100,7 @@ impl PolicyFile {
     pub fn compile(&self, text: &str) -> Result<Policy, Diagnostics> {
         let mut document = document::read(text)?;
         document.attach(&self.attachments)?;
-        let policy = Policy::compile(document)?;
+        let policy = Policy::compile(document)?.following(&real_path);
         let endpoints = || policy.document().network_policies.values().flat_map(|entry| &entry.endpoints);
         match endpoints().find(|endpoint| endpoint.credential_signing.is_some()) {
             None => Ok(policy),
@@ -129,6 +129,11 @@ impl PolicyFile {
         };
         idle.map(line).collect()
     }
+}
+
+/// Where a path leads: what the sandbox shows of the host's files has the same names there.
+fn real_path(path: &str) -> Option<String> {
+    Path::new(path).canonicalize().ok()?.into_os_string().into_string().ok()
 }
 
 /// Keeps the rules in step with the file, until it is dropped.

@@ -5,7 +5,7 @@ use tollgate_model::{Host, Port};
 
 use crate::compile::Policy;
 use crate::diagnostic::Diagnostics;
-use crate::document::{Compatibility, CredentialBinding, Filesystem, Process};
+use crate::document::{Compatibility, Filesystem, Process};
 
 /// An endpoint whose refusals are only recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,12 +58,6 @@ impl Policy {
     #[must_use]
     pub fn process(&self) -> Option<&Process> {
         self.document().process.as_ref()
-    }
-
-    /// Which secret may go where.
-    #[must_use]
-    pub fn credentials(&self) -> &[CredentialBinding] {
-        &self.document().credentials
     }
 
     /// What loaded but is probably not meant.

@@ -3,7 +3,7 @@
 use tollgate_model::Caller;
 
 use crate::document::Binary;
-use crate::glob::GlobMap;
+use crate::glob::{GlobMap, PathGlob};
 
 /// The programs of an entry, compiled.
 #[derive(Debug, Clone)]
@@ -11,7 +11,12 @@ pub(crate) enum CallerSet {
     /// The entry names no programs: anybody, known or not.
     Anyone,
     /// One of these, or a child of one of these.
-    Programs(GlobMap<()>),
+    Programs {
+        /// All of them.
+        globs: GlobMap<()>,
+        /// Those without anything special.
+        literal: Vec<String>,
+    },
 }
 
 impl CallerSet {
@@ -19,10 +24,19 @@ impl CallerSet {
         match binaries {
             None => Self::Anyone,
             Some(binaries) => {
-                let mut programs = GlobMap::default();
-                binaries.iter().for_each(|binary| programs.insert(&binary.path, ()));
-                Self::Programs(programs)
+                let mut globs = GlobMap::default();
+                binaries.iter().for_each(|binary| globs.insert(&binary.path, ()));
+                let literal = binaries.iter().filter_map(|binary| binary.path.literal()).collect();
+                Self::Programs { globs, literal }
             }
+        }
+    }
+
+    /// Adds the program that each name leads to.
+    pub(crate) fn follow(&mut self, resolve: &dyn Fn(&str) -> Option<String>) {
+        if let Self::Programs { globs, literal } = self {
+            let targets = literal.iter().filter_map(|name| resolve(name).filter(|target| target != name));
+            targets.for_each(|target| globs.insert(&PathGlob::exact(&target), ()));
         }
     }
 
@@ -30,9 +44,9 @@ impl CallerSet {
     pub(crate) fn matches(&self, caller: &Caller) -> bool {
         match (self, caller) {
             (Self::Anyone, _) => true,
-            (Self::Programs(_), Caller::Unknown(_)) => false,
-            (Self::Programs(programs), Caller::Known { program, ancestors, .. }) => {
-                programs.contains(&program.path) || ancestors.iter().any(|ancestor| programs.contains(&ancestor.path))
+            (Self::Programs { .. }, Caller::Unknown(_)) => false,
+            (Self::Programs { globs, .. }, Caller::Known { program, ancestors, .. }) => {
+                globs.contains(&program.path) || ancestors.iter().any(|ancestor| globs.contains(&ancestor.path))
             }
         }
     }

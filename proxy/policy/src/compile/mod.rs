@@ -22,7 +22,8 @@ pub(crate) use methods::MethodSet;
 pub(crate) use site::{Scope, Site};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::document::{Document, Endpoint, Entry, When};
+use crate::document::{CredentialBinding, Document, Endpoint, Entry, When};
+use crate::glob::PathGlob;
 use crate::hosts::HostMap;
 
 /// A compiled policy: everything that [`connect`](Policy::connect) and [`decide`](Policy::decide) need, and the document
@@ -39,6 +40,8 @@ pub struct Policy {
     conditions: Vec<When>,
     /// By [`EndpointId`]: the key of the entry and the index in it.
     endpoints: Vec<(Arc<str>, usize)>,
+    /// The document's, where links were followed with what they lead to.
+    credentials: Vec<CredentialBinding>,
 }
 
 /// One endpoint of one policy.
@@ -61,7 +64,27 @@ impl Policy {
         }
         let Compiler { hosts, any_host, sites, callers, conditions, endpoints, .. } = compiler;
         let sites = sites.into_iter().map(finish_ports).collect();
-        Ok(Self { document, hosts, any_host, sites, callers, conditions, endpoints })
+        let credentials = document.credentials.clone();
+        Ok(Self { document, hosts, any_host, sites, callers, conditions, endpoints, credentials })
+    }
+
+    /// The same where a program that is named by a link is also the one that the link leads to: callers are known by the
+    /// files that they run. `resolve` gives the path without links of one that is there. The document stays as it is.
+    #[must_use]
+    pub fn following(mut self, resolve: &dyn Fn(&str) -> Option<String>) -> Self {
+        self.callers.iter_mut().for_each(|callers| callers.follow(resolve));
+        for globs in self.credentials.iter_mut().filter_map(|binding| binding.binaries.as_mut()) {
+            let names: Vec<String> = globs.iter().filter_map(PathGlob::literal).collect();
+            let targets = names.iter().filter_map(|name| resolve(name).filter(|target| target != name));
+            globs.extend(targets.map(|target| PathGlob::exact(&target)));
+        }
+        self
+    }
+
+    /// Which secret may go where.
+    #[must_use]
+    pub fn credentials(&self) -> &[CredentialBinding] {
+        &self.credentials
     }
 
     /// The document.

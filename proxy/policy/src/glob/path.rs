@@ -34,6 +34,13 @@ impl PathGlob {
         Ok(Self { source: source.into(), alternatives })
     }
 
+    /// The pattern that matches this one path, whatever characters it has.
+    #[must_use]
+    pub fn exact(path: &str) -> Self {
+        let segments = path.split('/').map(|segment| Segment::Literal(segment.into())).collect();
+        Self { source: path.into(), alternatives: [segments].into() }
+    }
+
     /// True where the whole path matches. For one pattern and one path; many patterns go into a map.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
