@@ -21,7 +21,7 @@ impl Asker {
     /// Where host or path are none.
     #[must_use]
     pub fn new(host: &str, path: &str) -> Self {
-        let program = |path: &str| Program { path: path.into(), sha256: [0; 32] };
+        let program = |path: &str| Program { path: path.into(), sha256: [0; 32], changed: false };
         Self {
             caller: Caller::Known { pid: 2, program: program(PROGRAM), ancestors: vec![program("/usr/bin/bash")] },
             authority: Authority::parse(&format!("{host}:443")).expect("a host"),

@@ -86,5 +86,6 @@ fn entry(host: usize, rules: std::ops::Range<usize>) -> Entry {
         endpoints: vec![endpoint],
         binaries: Some(vec![program]),
         when: None,
+        upgrades: false,
     }
 }

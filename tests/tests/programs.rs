@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use tollgate_tests::Bench;
 
 /// A policy that lets one program through, and one secret that is for it alone.
-fn policy(program: &str) -> String {
+fn policy(program: &str, more: &str) -> String {
     format!(
         "
 version: 1
@@ -14,7 +14,7 @@ network_policies:
     endpoints:
       - {{ host: api.test, port: 443, protocol: rest, access: read-only }}
     binaries: [{{ path: {program} }}]
-x-tollgate:
+{more}x-tollgate:
   credentials:
     TOKEN:
       bindings: [{{ host: api.test, port: 443, header: authorization, binaries: [{program}] }}]
@@ -38,9 +38,9 @@ except OSError as error:
 #[track_caller]
 fn check(program: &str, prepare: impl Fn(&Bench), script: &str, printed: &str, arrived: usize) {
     const REAL: &str = "ghp_theRealTokenOfTheseTests0123456789AB";
-    let bench = Bench::new(&policy(program));
+    let bench = Bench::new(&policy(program, ""));
     let program = program.replace("WORK", &bench.path("work").display().to_string());
-    bench.write("policy.yaml", policy(&program));
+    bench.write("policy.yaml", policy(&program, ""));
     bench.write("work/ask.py", ASK);
     prepare(&bench);
     let finished = bench.shell(&["--secret", &format!("TOKEN=cmd:printf {REAL}")], script);
@@ -96,4 +96,25 @@ fn l6_what_an_interpreter_starts() {
     check("/usr/bin/python3", bench, child, "200\n", 1);
     check("/bin/dash", bench, "python3 ask.py; true", "200\n", 1);
     check("/usr/bin/perl", bench, "python3 ask.py; true", "403\n", 0);
+}
+
+/// A path stands for the file that was first seen there, unless the policy says that it may change.
+#[test]
+fn l3_programs_that_are_replaced() {
+    // The same file but for a byte at its end, which no loader looks at.
+    let script = "cp /usr/bin/python3 tool; ./tool ask.py; cp tool new; printf x >> new; mv new tool; ./tool ask.py; \
+                  ./tool -c 'import subprocess; subprocess.run([\"python3\", \"ask.py\"])'; cp /usr/bin/python3 tool; ./tool ask.py";
+    for (upgrades, printed) in
+        [("", "200\n403\n403\n200\n"), ("    x-tollgate: { upgrades: true }\n", "200\n200\n200\n200\n")]
+    {
+        let bench = Bench::new("version: 1\n");
+        let tool = bench.path("work/tool").display().to_string();
+        bench.write("policy.yaml", policy(&tool, upgrades).replace(&format!("binaries: [{tool}]"), ""));
+        bench.write("work/ask.py", ASK);
+        let finished = bench.shell(&["--secret", "TOKEN=cmd:printf ghp_theRealTokenOfTheseTests0123456789AB"], script);
+        assert_eq!(finished.stdout, printed, "{upgrades}: {finished:?}");
+        let denied: Vec<_> = bench.events("connection").into_iter().filter(|one| one["decision"] == "denied").collect();
+        assert_eq!(denied.len(), printed.matches("403").count(), "{denied:?}");
+        assert!(denied.iter().all(|one| one.to_string().contains("another file than at first")), "{denied:?}");
+    }
 }

@@ -7,6 +7,8 @@ pub struct Program {
     pub path: Box<str>,
     /// SHA-256 of the file that is running, which need not be the one now at `path`.
     pub sha256: [u8; 32],
+    /// Another file was known by this path before, so that the path proves nothing any more.
+    pub changed: bool,
 }
 
 /// The process behind a connection.
@@ -43,6 +45,14 @@ pub enum Unidentified {
     /// The kernel refused or the process changed while it was being read.
     #[error("the process could not be read")]
     Unreadable,
+}
+
+impl Program {
+    /// The path, where rules may know the program by it.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        (!self.changed).then_some(&self.path)
+    }
 }
 
 impl Caller {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::HeaderName;
-use tollgate_model::{Ask, Authority, Caller, Port};
+use tollgate_model::{Ask, Authority, Caller, Port, Program};
 use tollgate_policy::hosts::HostMap;
 use tollgate_policy::{CredentialBinding, Slot};
 
@@ -185,7 +185,8 @@ impl Bound {
 fn is_caller(glob: &tollgate_policy::glob::PathGlob, caller: &Caller) -> bool {
     match caller {
         Caller::Known { program, ancestors, .. } => {
-            std::iter::once(program).chain(ancestors).any(|program| glob.matches(&program.path))
+            let mut names = std::iter::once(program).chain(ancestors).filter_map(Program::name);
+            names.any(|name| glob.matches(name))
         }
         Caller::Unknown(_) => false,
     }

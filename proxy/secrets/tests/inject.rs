@@ -81,7 +81,7 @@ fn vault() -> Vault {
 
 fn send(scheme: Scheme, authority: &str, target: &str, headers: &[(&str, &str)]) -> Result<Sent, InjectError> {
     let policy: Policy = tollgate_policy::load(POLICY).expect("a valid policy");
-    let program = Program { path: "/usr/bin/curl".into(), sha256: [0; 32] };
+    let program = Program { path: "/usr/bin/curl".into(), sha256: [0; 32], changed: false };
     let caller = Caller::Known { pid: 7, program, ancestors: Vec::new() };
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let authority = Authority::parse(authority).expect("an authority");

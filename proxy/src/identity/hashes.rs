@@ -51,7 +51,7 @@ impl Hashes {
             // A file that changed under our reading has no hash.
             if self::version(&file)? == version { Ok(fresh) } else { Err(Unidentified::Unreadable) }
         })?;
-        Ok(Program { path: path.into(), sha256 })
+        Ok(Program { path: path.into(), sha256, changed: false })
     }
 }
 

@@ -6,6 +6,7 @@
 //! is ever looked at. Anything that cannot be read or changes meanwhile makes the caller unknown, never a guess.
 
 mod hashes;
+mod pins;
 mod process;
 mod sock_diag;
 
@@ -14,9 +15,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use tollgate_model::{Caller, Unidentified};
+use tollgate_model::{Caller, Program, Unidentified};
 
 use hashes::Hashes;
+use pins::Pins;
 use process::{Process, Processes};
 use sock_diag::SocketTable;
 
@@ -26,6 +28,7 @@ pub struct Identifier {
     sockets: Mutex<SocketTable>,
     processes: Processes,
     hashes: Hashes,
+    pins: Pins,
 }
 
 impl Identifier {
@@ -36,6 +39,7 @@ impl Identifier {
             sockets: Mutex::new(SocketTable::new(sock_diag)),
             processes: Processes::new(proc_root),
             hashes: Hashes::default(),
+            pins: Pins::default(),
         }
     }
 
@@ -63,12 +67,16 @@ impl Identifier {
     }
 
     fn describe(&self, process: &Process) -> Result<Caller, Unidentified> {
-        let program = self.hashes.program(process)?;
+        let program = self.program(process)?;
         let mut ancestors = Vec::new();
         for ancestor in self.processes.ancestors(process)? {
-            ancestors.push(self.hashes.program(&ancestor)?);
+            ancestors.push(self.program(&ancestor)?);
         }
         Ok(Caller::Known { pid: process.pid(), program, ancestors })
+    }
+
+    fn program(&self, process: &Process) -> Result<Program, Unidentified> {
+        Ok(self.pins.check(self.hashes.program(process)?))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Who an entry is for.
 
-use tollgate_model::Caller;
+use tollgate_model::{Caller, Program};
 
-use crate::document::Binary;
+use crate::document::Entry;
 use crate::glob::{GlobMap, PathGlob};
 
 /// The programs of an entry, compiled.
@@ -16,25 +16,27 @@ pub(crate) enum CallerSet {
         globs: GlobMap<()>,
         /// Those without anything special.
         literal: Vec<String>,
+        /// Whether they may be other files than at first.
+        upgrades: bool,
     },
 }
 
 impl CallerSet {
-    pub(crate) fn new(binaries: Option<&[Binary]>) -> Self {
-        match binaries {
+    pub(crate) fn new(entry: &Entry) -> Self {
+        match &entry.binaries {
             None => Self::Anyone,
             Some(binaries) => {
                 let mut globs = GlobMap::default();
                 binaries.iter().for_each(|binary| globs.insert(&binary.path, ()));
                 let literal = binaries.iter().filter_map(|binary| binary.path.literal()).collect();
-                Self::Programs { globs, literal }
+                Self::Programs { globs, literal, upgrades: entry.upgrades }
             }
         }
     }
 
     /// Adds the program that each name leads to.
     pub(crate) fn follow(&mut self, resolve: &dyn Fn(&str) -> Option<String>) {
-        if let Self::Programs { globs, literal } = self {
+        if let Self::Programs { globs, literal, .. } = self {
             let targets = literal.iter().filter_map(|name| resolve(name).filter(|target| target != name));
             targets.for_each(|target| globs.insert(&PathGlob::exact(&target), ()));
         }
@@ -45,8 +47,10 @@ impl CallerSet {
         match (self, caller) {
             (Self::Anyone, _) => true,
             (Self::Programs { .. }, Caller::Unknown(_)) => false,
-            (Self::Programs { globs, .. }, Caller::Known { program, ancestors, .. }) => {
-                globs.contains(&program.path) || ancestors.iter().any(|ancestor| globs.contains(&ancestor.path))
+            (Self::Programs { globs, upgrades, .. }, Caller::Known { program, ancestors, .. }) => {
+                let is_one =
+                    |program: &Program| (*upgrades || program.name().is_some()) && globs.contains(&program.path);
+                is_one(program) || ancestors.iter().any(is_one)
             }
         }
     }

@@ -163,7 +163,7 @@ struct Compiler {
     any_host: Option<u32>,
     sites: Vec<HashMap<Port, Site>>,
     callers: Vec<CallerSet>,
-    known_callers: HashMap<Option<Vec<String>>, u32>,
+    known_callers: HashMap<Option<(Vec<String>, bool)>, u32>,
     conditions: Vec<When>,
     endpoints: Vec<(Arc<str>, usize)>,
 }
@@ -191,12 +191,12 @@ impl Compiler {
         let names = entry.binaries.as_ref().map(|binaries| {
             let mut names: Vec<String> = binaries.iter().map(|binary| binary.path.to_string()).collect();
             names.sort();
-            names
+            (names, entry.upgrades)
         });
         let fresh = index(self.callers.len());
         let known = *self.known_callers.entry(names).or_insert(fresh);
         if known == fresh {
-            self.callers.push(CallerSet::new(entry.binaries.as_deref()));
+            self.callers.push(CallerSet::new(entry));
         }
         known
     }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tollgate_model::{Authority, Caller, ConnectAsk, EncodedSlash};
+use tollgate_model::{Authority, Caller, ConnectAsk, EncodedSlash, Program};
 
 use super::reason::Reason;
 use super::verdict::{ConnectPermit, Denial, Inspection, Reach};
@@ -83,6 +83,12 @@ fn reach(scopes: &Scopes<'_>, authority: &Authority) -> Reach {
     }
 }
 
+/// The program, and where that is so why its path does not count.
+fn in_words(program: &Program) -> String {
+    let changed = if program.changed { " (another file than at first; see `upgrades`)" } else { "" };
+    format!("{}{changed}", program.path)
+}
+
 /// Why nobody lets this caller through.
 pub(super) fn refusal(policy: &Policy, authority: &Authority, asker: &mut Asker<'_>) -> Denial {
     if policy.document().network_policies.is_empty() {
@@ -106,9 +112,9 @@ pub(super) fn refusal(policy: &Policy, authority: &Authority, asker: &mut Asker<
         (None, _) if named.is_empty() => Reason::EndpointNotAllowed { destination: authority.to_string() },
         (None, Caller::Unknown(why)) => Reason::CallerUnknown { why: *why, destination: authority.to_string() },
         (None, Caller::Known { program, ancestors, .. }) => Reason::BinaryNotAllowed {
-            program: program.path.to_string(),
+            program: in_words(program),
             policies: named,
-            ancestors: ancestors.iter().map(|ancestor| ancestor.path.to_string()).collect(),
+            ancestors: ancestors.iter().map(in_words).collect(),
         },
     };
     Denial { reason, policy: None }

@@ -124,6 +124,7 @@ fn entry(entry: &Entry) -> Value {
     );
     let mut extension = Fields::default();
     extension.some("when", entry.when.as_ref().map(when));
+    extension.some("upgrades", entry.upgrades.then_some(true));
     fields.full("x-tollgate", extension);
     fields.into()
 }

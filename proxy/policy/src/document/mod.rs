@@ -114,6 +114,8 @@ pub struct Entry {
     pub binaries: Option<Vec<Binary>>,
     /// Under which circumstances: the extension `x-tollgate`.
     pub when: Option<When>,
+    /// Whether its programs may be other files than at first, as where agents upgrade themselves: the extension `x-tollgate`.
+    pub upgrades: bool,
 }
 
 /// A program that an entry names.

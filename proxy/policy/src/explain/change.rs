@@ -134,6 +134,7 @@ fn entry(document: &Document, question: &Question) -> Option<Candidate> {
         endpoints: vec![endpoint],
         binaries: question.binary.as_deref().map(|path| literal(path).into_iter().collect()),
         when: None,
+        upgrades: false,
     };
     Some(Candidate { summary: format!("add the entry `{key}`"), key, entry })
 }

@@ -61,7 +61,7 @@ fn is_neighbour(endpoint: &Endpoint, authority: &Authority) -> bool {
 
 /// True where the entry names the asking program.
 pub(super) fn names_caller(entry: &Entry, question: &Question) -> bool {
-    CallerSet::new(entry.binaries.as_deref()).matches(&question.caller())
+    CallerSet::new(entry).matches(&question.caller())
 }
 
 /// True where the circumstances of the entry hold.

@@ -132,7 +132,7 @@ impl Question {
 
     pub(crate) fn caller(&self) -> Caller {
         // No rule looks at the hash; the proxy compares it where it identifies callers.
-        let program = |path: &String| Program { path: path.as_str().into(), sha256: [0; 32] };
+        let program = |path: &String| Program { path: path.as_str().into(), sha256: [0; 32], changed: false };
         match &self.binary {
             None => Caller::Unknown(Unidentified::Outside),
             Some(binary) => Caller::Known {

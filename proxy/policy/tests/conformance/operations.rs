@@ -162,7 +162,7 @@ fn rows_70_and_71_tools() {
     let method = Method::parse("GET").expect("a method");
     let path = CanonicalPath::parse("/", EncodedSlash::Refuse).expect("canonical");
     let authority = Authority::parse("x.example.com:443").expect("an authority");
-    let program = Program { path: CURL.binary.into(), sha256: [0; 32] };
+    let program = Program { path: CURL.binary.into(), sha256: [0; 32], changed: false };
     let caller = Caller::Known { pid: 2, program, ancestors: Vec::new() };
     let ask = Ask {
         caller: &caller,

@@ -154,7 +154,7 @@ fn a_known_program_passes() {
         "{version: 1, network_policies: {p: {endpoints: [{host: x.example.com, port: 443}], binaries: [{path: '/**'}]}}}",
     )
     .expect("a policy");
-    let program = |path: &str| Program { path: path.into(), sha256: [0; 32] };
+    let program = |path: &str| Program { path: path.into(), sha256: [0; 32], changed: false };
     let caller = Caller::Known { pid: 1, program: program("/a"), ancestors: Vec::new() };
     let authority = Authority::parse("x.example.com:443").expect("an authority");
     let ask = tollgate_model::ConnectAsk { caller: &caller, authority: &authority };

@@ -18,12 +18,12 @@ pub(super) fn entry(reader: &mut Reader, key: &Key, node: &Node) -> Option<Entry
         None => Vec::new(),
     };
     let binaries = fields.get("binaries").map(|node| reader.each(node, "`binaries`", binary));
-    let when = fields.get("x-tollgate").and_then(|node| extension::circumstances(reader, node));
+    let (when, upgrades) = fields.get("x-tollgate").map(|node| extension::entry(reader, node)).unwrap_or_default();
     let none = fields.get("endpoints").is_none_or(|node| node.value == Value::List(Vec::new()));
     if none {
         reader.warning(key.at, "the entry has no endpoints").hint("it allows nothing");
     }
-    Some(Entry { at: key.at, name: name.unwrap_or(&key.text).into(), endpoints, binaries, when })
+    Some(Entry { at: key.at, name: name.unwrap_or(&key.text).into(), endpoints, binaries, when, upgrades })
 }
 
 fn check_key(reader: &mut Reader, key: &Key) {

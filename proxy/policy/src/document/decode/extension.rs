@@ -1,13 +1,14 @@
-//! `x-tollgate` in an entry: the circumstances under which it counts.
+//! `x-tollgate` in an entry: the circumstances under which it counts, and whether its programs may change.
 
 use crate::document::{Clock, Day, TimeWindow, When};
 use crate::yaml::reader::{Fields, Reader};
 use crate::yaml::{Node, Value};
 
-/// `x-tollgate` in an entry.
-pub(super) fn circumstances(reader: &mut Reader, node: &Node) -> Option<When> {
-    let fields = reader.fields(node, "`x-tollgate`", &["when"])?;
-    when(reader, fields.get("when")?)
+/// `x-tollgate` in an entry: `when` and `upgrades`.
+pub(super) fn entry(reader: &mut Reader, node: &Node) -> (Option<When>, bool) {
+    let Some(fields) = reader.fields(node, "`x-tollgate`", &["when", "upgrades"]) else { return (None, false) };
+    let upgrades = fields.get("upgrades").is_some_and(|node| reader.flag(node, "`upgrades`"));
+    (fields.get("when").and_then(|node| when(reader, node)), upgrades)
 }
 
 fn when(reader: &mut Reader, node: &Node) -> Option<When> {
