@@ -39,6 +39,7 @@ fn identify(c: &mut Criterion) {
     for (name, count) in [("alone", 0), ("among 100", 100), ("among 500", PROCESSES)] {
         others.extend((others.len()..count).map(|_| idle("sh", &["-c", IDLE])));
         c.bench_function(&format!("identity/{name}"), |b| b.iter(|| black_box(identifier.identify(client, server))));
+        assert_known(&identifier, client, server);
     }
     for child in others.iter_mut().chain([&mut holder]) {
         child.kill().expect("running");

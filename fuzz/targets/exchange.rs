@@ -55,9 +55,11 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// What the agent sent must not be the secret itself: the fuzzer sees it in the program.
+/// What the agent sent must not be the secret itself: the fuzzer sees it in the program. Long enough that no escape and the
+/// text behind it make a piece of it.
 fn is_known(text: &[u8]) -> bool {
-    text.windows(8).any(|window| REAL.as_bytes().windows(8).any(|known| known == window))
+    const PIECE: usize = 10;
+    text.windows(PIECE).any(|window| REAL.as_bytes().windows(PIECE).any(|known| known == window))
 }
 
 fn send(target: &str, header: Option<(&'static str, HeaderValue)>) -> Option<Outbound> {

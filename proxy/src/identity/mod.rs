@@ -8,6 +8,7 @@
 mod hashes;
 mod pins;
 mod process;
+mod quiet;
 mod sock_diag;
 
 use std::net::SocketAddr;
@@ -60,7 +61,7 @@ impl Identifier {
             }
         }
         // A process that let go of the socket or ended while it was being read proves nothing about it.
-        if !holders.iter().any(|process| process.holds(inode) == Ok(true)) {
+        if !holders.iter().any(|process| process.sockets().is_ok_and(|sockets| sockets.contains(&inode))) {
             return Err(Unidentified::Gone);
         }
         Ok(first)
