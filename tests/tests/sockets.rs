@@ -103,7 +103,7 @@ async fn e2_e3_e8_answers_that_open_nothing() {
     }
     check_answer(|head| format!("{}Sec-WebSocket-Protocol: chat\r\n\r\n", answer(head)), "", "502").await;
     // Offered by the client, and not so by the gate, which reads messages here: one by one.
-    for chosen in ["permessage-deflate", "permessage-bzip2", "permessage-deflate; client_max_window_bits=9"] {
+    for chosen in ["permessage-bzip2", "permessage-deflate; client_max_window_bits=9", "permessage-deflate; x"] {
         let choose = move |head: &str| format!("{}Sec-WebSocket-Extensions: {chosen}\r\n\r\n", answer(head));
         check_answer(choose, DEFLATE, "502").await;
     }

@@ -1,11 +1,12 @@
 //! The policy file: read at the start, and again whenever it changes.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::fstat;
@@ -25,7 +26,15 @@ pub struct PolicyFile {
     shown: PathBuf,
     /// Providers whose credentials it may bind.
     attachments: Vec<Attachment>,
+    links: Arc<Links>,
 }
+
+/// Where the links led that policies name programs by, when each was first followed: an agent that can set a link anew must not
+/// choose by it who is let through.
+type Links = Mutex<HashMap<String, String>>;
+
+/// Names that are remembered; links beyond are not followed.
+const MAX_LINKS: usize = 4096;
 
 /// What a policy file held when it was read.
 #[derive(Debug, Clone)]
@@ -46,7 +55,7 @@ impl PolicyFile {
             let message = format!("the policy {} cannot be read: {e}", shown.display());
             Failure::new(Kind::Policy, message)
         })?;
-        Ok(Self { path, shown: shown.to_owned(), attachments: Vec::new() })
+        Ok(Self { path, shown: shown.to_owned(), attachments: Vec::new(), links: Arc::default() })
     }
 
     /// The same with these providers attached.
@@ -100,7 +109,7 @@ impl PolicyFile {
     pub fn compile(&self, text: &str) -> Result<Policy, Diagnostics> {
         let mut document = document::read(text)?;
         document.attach(&self.attachments)?;
-        let policy = Policy::compile(document)?.following(&real_path);
+        let policy = Policy::compile(document)?.following(&|name, upgrades| self.follow(name, upgrades));
         let endpoints = || policy.document().network_policies.values().flat_map(|entry| &entry.endpoints);
         match endpoints().find(|endpoint| endpoint.credential_signing.is_some()) {
             None => Ok(policy),
@@ -112,6 +121,17 @@ impl PolicyFile {
                 Err(Diagnostic::error(endpoint.at, message).into())
             }
         }
+    }
+
+    /// The program that a name leads to: the one of the first time, unless it may be upgraded.
+    fn follow(&self, name: &str, upgrades: bool) -> Option<String> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = links.get(name).filter(|_| !upgrades) {
+            return Some(first.clone());
+        }
+        let now = real_path(name).filter(|_| links.len() < MAX_LINKS)?;
+        links.insert(name.to_owned(), now.clone());
+        Some(now)
     }
 
     /// Credentials of the attached providers that the policy lets go nowhere, one line each.
@@ -257,5 +277,32 @@ impl Fence {
             (seen.st_dev, seen.st_ino) == (host.dev(), host.ino()) && host.nlink() == 1
         });
         read_only && same
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An agent that sets a link anew changes nothing, but where upgrades are meant.
+    #[test]
+    fn a_link_leads_where_it_first_did() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().canonicalize().expect("there").join(name);
+        let text = |name: &str| path(name).display().to_string();
+        for name in ["policy.yaml", "one", "two"] {
+            std::fs::write(path(name), "version: 1\n").expect("written");
+        }
+        let link = |target: &str| {
+            let _ = std::fs::remove_file(path("link"));
+            std::os::unix::fs::symlink(target, path("link")).expect("linked");
+        };
+        let file = PolicyFile::new(&path("policy.yaml")).expect("there");
+        assert_eq!(file.follow(&text("link"), false), None);
+        link("one");
+        assert_eq!(file.follow(&text("link"), false), Some(text("one")));
+        link("two");
+        assert_eq!(file.clone().follow(&text("link"), false), Some(text("one")));
+        assert_eq!(file.follow(&text("link"), true), Some(text("two")));
     }
 }

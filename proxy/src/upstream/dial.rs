@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tollgate_model::{Authority, Host, Scheme};
@@ -33,6 +33,7 @@ pub struct Dialer {
     outgoing: Outgoing,
     /// Connections that may be open at a time.
     places: Arc<Semaphore>,
+    make_room: MakeRoom,
     connect_timeout: Duration,
     handshake_timeout: Duration,
     /// How long an upstream may leave what it is sent unread.
@@ -112,6 +113,15 @@ impl std::fmt::Debug for Connector {
     }
 }
 
+/// A function that has a `Debug`.
+struct MakeRoom(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for MakeRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MakeRoom")
+    }
+}
+
 /// Either kind of stream, as hyper reads it.
 pub(crate) type Stream = TokioIo<Box<dyn Io>>;
 
@@ -122,6 +132,12 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Io for T {}
 
 /// The lead that one address gets before the next is tried as well (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Addresses of one name that are tried, each with a descriptor while it is not answered.
+const MAX_ADDRESSES: usize = 8;
+
+/// How often connections that have become idle are looked for while one waits for a place.
+const ROOM_LOOK: Duration = Duration::from_millis(50);
 
 /// As ALPN spells them.
 pub(crate) const HTTP_2: &[u8] = b"h2";
@@ -139,6 +155,7 @@ impl Dialer {
             places: Arc::new(Semaphore::new(
                 usize::try_from(limits.all_upstream_connections).unwrap_or(usize::MAX >> 3),
             )),
+            make_room: MakeRoom(Box::new(|| {})),
             connect_timeout: seconds(limits.connect_seconds),
             handshake_timeout: seconds(limits.handshake_seconds),
             stall: seconds(limits.stall_seconds),
@@ -151,9 +168,23 @@ impl Dialer {
         Self { outgoing: outgoing.clone(), ..self }
     }
 
-    /// True where the next connection has to wait for the end of another.
-    pub(crate) fn is_full(&self) -> bool {
-        self.places.available_permits() == 0
+    /// The same, with a way to have connections closed that nobody uses: asked while another waits for a place.
+    pub(crate) fn making_room(mut self, make_room: impl Fn() + Send + Sync + 'static) -> Self {
+        self.make_room = MakeRoom(Box::new(make_room));
+        self
+    }
+
+    async fn place(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                return place;
+            }
+            (self.make_room.0)();
+            // What is given back idle meanwhile is looked for again.
+            if let Ok(Ok(place)) = tokio::time::timeout(ROOM_LOOK, Arc::clone(&self.places).acquire_owned()).await {
+                return place;
+            }
+        }
     }
 
     /// Resolves, checks every address, connects, and for https verifies the upstream's certificate against the host.
@@ -174,8 +205,8 @@ impl Dialer {
     /// Resolves, checks every address and connects.
     pub(crate) async fn connect(&self, to: &Authority, reach: &Reach) -> Result<Noted, DialError> {
         let addresses = self.resolver.resolve(to, reach).await?;
-        let place = tokio::time::timeout(self.connect_timeout, Arc::clone(&self.places).acquire_owned()).await;
-        let Ok(Ok(place)) = place else { return Err(DialError::Full { authority: to.clone() }) };
+        let place = tokio::time::timeout(self.connect_timeout, self.place()).await;
+        let Ok(place) = place else { return Err(DialError::Full { authority: to.clone() }) };
         let raced = tokio::time::timeout(self.connect_timeout, race(interleave(addresses)));
         let timeout = || DialError::Timeout { authority: to.clone(), within: self.connect_timeout };
         let failed = |e: std::io::Error| DialError::Connect { authority: to.clone(), reason: e.to_string() };
@@ -223,6 +254,7 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
     second.reverse();
     order.extend(second);
+    order.truncate(MAX_ADDRESSES);
     order
 }
 
@@ -266,6 +298,7 @@ mod tests {
         check(&[a6, b6, a4, b4, c4], &[a6, a4, b6, b4, c4]);
         check(&[a4, b4, a6], &[a4, a6, b4]);
         check(&[a4], &[a4]);
+        check(&[a4; 20], &[a4; MAX_ADDRESSES]);
         check(&[], &[]);
     }
 

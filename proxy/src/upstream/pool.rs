@@ -26,8 +26,10 @@ use crate::upload::Upload;
 pub struct Pool {
     dialer: Dialer,
     limits: Limits,
-    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+    shelves: Arc<Shelves>,
 }
+
+type Shelves = Mutex<HashMap<Key, Arc<Shelf>>>;
 
 /// What the requests on one connection have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -79,7 +81,9 @@ impl Pool {
     /// An empty pool over a dialer.
     #[must_use]
     pub fn new(dialer: Dialer, limits: &Limits) -> Self {
-        Self { dialer, limits: limits.clone(), shelves: Mutex::default() }
+        let shelves = Arc::<Shelves>::default();
+        let kept = Arc::clone(&shelves);
+        Self { dialer: dialer.making_room(move || close_idle(&kept, JUST_USED)), limits: limits.clone(), shelves }
     }
 
     /// Sends a request that was judged and injected, and waits for the head of its reply. The loan is the connection: it
@@ -91,7 +95,6 @@ impl Pool {
         body: Upload,
     ) -> Result<(Response<Incoming>, Loan), SendError> {
         let shelf = self.shelf(key);
-        self.make_room();
         let mut request = Request::from_parts(outbound.into_parts(), body);
         let mut repeated = false;
         for _ in 0..MAX_TRIES {
@@ -119,7 +122,6 @@ impl Pool {
         if let Some((line, turn)) = self.shelf(key).extended() {
             return Ok((line, Some(turn)));
         }
-        self.make_room();
         let refused = match line::open(&self.dialer, key, Offer::Http1).await {
             Err(error @ SendError::Dial(DialError::Tls { .. })) => error,
             opened => return opened.map(|line| (line, None)),
@@ -139,20 +141,7 @@ impl Pool {
 
     /// Closes connections that nobody has used for a while.
     pub(crate) fn sweep(&self) {
-        self.close_idle(seconds(self.limits.upstream_idle_seconds));
-    }
-
-    /// Closes what nobody uses where no further connection may be opened.
-    fn make_room(&self) {
-        if self.dialer.is_full() {
-            self.close_idle(Duration::ZERO);
-        }
-    }
-
-    fn close_idle(&self, idle: Duration) {
-        let now = Instant::now();
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        shelves.retain(|_, shelf| shelf.sweep(now, idle) || Arc::strong_count(shelf) > 1);
+        close_idle(&self.shelves, seconds(self.limits.upstream_idle_seconds));
     }
 
     fn shelf(&self, key: &Key) -> Arc<Shelf> {
@@ -167,6 +156,16 @@ impl Pool {
         shelf
     }
 }
+
+/// Closes what nobody has used for so long.
+fn close_idle(shelves: &Shelves, idle: Duration) {
+    let now = Instant::now();
+    let mut shelves = shelves.lock().unwrap_or_else(PoisonError::into_inner);
+    shelves.retain(|_, shelf| shelf.sweep(now, idle) || Arc::strong_count(shelf) > 1);
+}
+
+/// A connection that was used so short a time ago may be in the hands of somebody who is about to send on it.
+const JUST_USED: Duration = Duration::from_millis(20);
 
 /// A copy of a request that may be sent twice: it has no body and changes nothing.
 fn repeatable(request: &Request<Upload>) -> Option<http::request::Parts> {

@@ -94,7 +94,6 @@ impl<'a> Direction<'a> {
         if self.is_passed(header) {
             header.write(out);
         }
-        self.kept.clear();
         Ok(())
     }
 
@@ -145,18 +144,19 @@ impl<'a> Direction<'a> {
 
     /// A frame that was kept whole.
     fn finish(&mut self, header: &Header, out: &mut Vec<u8>) -> Result<(), Close> {
+        let kept = std::mem::take(&mut self.kept);
         if header.opcode.is_control() {
             let clean = match &mut self.treatment {
-                Treatment::Scrub(search) => search.whole(&self.kept),
+                Treatment::Scrub(search) => search.whole(&kept),
                 Treatment::Pass | Treatment::Read(_) => None,
             };
             self.scrubbed += u64::from(clean.is_some());
-            let mut payload = clean.unwrap_or_else(|| std::mem::take(&mut self.kept));
+            let mut payload = clean.unwrap_or(kept);
             payload.truncate(MAX_CONTROL_PAYLOAD);
             write(out, true, header.opcode, header.mask, &payload);
             return Ok(());
         }
-        let message = self.text.push(header, &self.kept).map_err(wrong)?;
+        let message = self.text.push(header, &kept).map_err(wrong)?;
         if let (Some(Message::Text(text)), Treatment::Read(read)) = (message, &self.treatment) {
             let other = read(&text)?;
             write(out, true, Opcode::Text, header.mask, other.as_deref().unwrap_or(text.as_bytes()));

@@ -228,9 +228,10 @@ fn agreed(headers: &HeaderMap, upgrade: &Upgrade, read: bool) -> Result<Extensio
         return Ok(Extensions::None);
     }
     let chosen = one(headers, &SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok());
-    match (read, upgrade.deflate, chosen) {
-        (false, _, _) if upgrade.offers_extensions => Ok(Extensions::Opaque),
-        (true, Some(deflate), Some(chosen)) if Deflate::is_accepted_by(chosen) => Ok(Extensions::Deflate(deflate)),
+    let deflate = upgrade.deflate.zip(chosen).and_then(|(offered, chosen)| offered.accepted_by(chosen));
+    match (read, deflate) {
+        (false, _) if upgrade.offers_extensions => Ok(Extensions::Opaque),
+        (true, Some(deflate)) => Ok(Extensions::Deflate(deflate)),
         _ => Err("it chose an extension that was not offered".to_owned()),
     }
 }

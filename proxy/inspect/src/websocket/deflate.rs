@@ -6,6 +6,8 @@
 pub struct Deflate {
     /// The largest window that a server may use towards this client, as a power of two, where the client bounds it.
     pub server_window_bits: Option<u8>,
+    /// The server refers back to messages before, although it was asked not to: some answer whatever is asked.
+    pub server_looks_back: bool,
 }
 
 /// The window of RFC 1951, as a power of two.
@@ -28,7 +30,7 @@ impl Deflate {
                 Some(Some(bits @ 9..=MAX_WINDOW_BITS)) => Some(bits),
                 Some(_) => return None,
             };
-            Some(Self { server_window_bits })
+            Some(Self { server_window_bits, server_looks_back: false })
         })
     }
 
@@ -41,14 +43,14 @@ impl Deflate {
         }
     }
 
-    /// Whether a server's `Sec-WebSocket-Extensions` accepts [`OFFER`](Self::OFFER) and adds nothing that was not offered.
+    /// What is agreed on once a server's `Sec-WebSocket-Extensions` has accepted [`OFFER`](Self::OFFER); nothing where it does
+    /// not, or adds what was not offered.
     #[must_use]
-    pub fn is_accepted_by(value: &str) -> bool {
-        Parameters::read(value).is_some_and(|parameters| {
-            parameters.server_alone
-                && parameters.client_window.is_none()
-                && parameters.server_window.is_none_or(|bits| bits.is_some())
-        })
+    pub fn accepted_by(self, value: &str) -> Option<Self> {
+        let parameters = Parameters::read(value)?;
+        let is_offered =
+            parameters.client_window.is_none() && parameters.server_window.is_none_or(|bits| bits.is_some());
+        is_offered.then_some(Self { server_looks_back: !parameters.server_alone, ..self })
     }
 
     /// The window to compress with towards the client, as a power of two.
@@ -139,19 +141,22 @@ mod tests {
     #[test]
     fn answers() {
         for (value, expected) in [
-            ("permessage-deflate; server_no_context_takeover", true),
-            ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", true),
-            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=9", true),
-            // It would hold on to what it sent.
-            ("permessage-deflate", false),
+            ("permessage-deflate; server_no_context_takeover", Some(false)),
+            ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", Some(false)),
+            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=9", Some(false)),
+            // It holds on to what it sent.
+            ("permessage-deflate", Some(true)),
+            ("permessage-deflate; client_no_context_takeover", Some(true)),
             // Not offered.
-            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=12", false),
-            ("permessage-deflate; server_no_context_takeover; server_max_window_bits", false),
-            ("permessage-deflate; server_no_context_takeover, x-other", false),
-            ("x-other", false),
-            ("", false),
+            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=12", None),
+            ("permessage-deflate; server_no_context_takeover; server_max_window_bits", None),
+            ("permessage-deflate; server_no_context_takeover, x-other", None),
+            ("x-other", None),
+            ("", None),
         ] {
-            assert_eq!(Deflate::is_accepted_by(value), expected, "{value}");
+            let offered = Deflate { server_window_bits: None, server_looks_back: false };
+            let looks_back = offered.accepted_by(value).map(|agreed| agreed.server_looks_back);
+            assert_eq!(looks_back, expected, "{value}");
         }
     }
 }

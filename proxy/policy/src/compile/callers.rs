@@ -35,9 +35,9 @@ impl CallerSet {
     }
 
     /// Adds the program that each name leads to.
-    pub(crate) fn follow(&mut self, resolve: &dyn Fn(&str) -> Option<String>) {
-        if let Self::Programs { globs, literal, .. } = self {
-            let targets = literal.iter().filter_map(|name| resolve(name).filter(|target| target != name));
+    pub(crate) fn follow(&mut self, resolve: &dyn Fn(&str, bool) -> Option<String>) {
+        if let Self::Programs { globs, literal, upgrades } = self {
+            let targets = literal.iter().filter_map(|name| resolve(name, *upgrades).filter(|target| target != name));
             targets.for_each(|target| globs.insert(&PathGlob::exact(&target), ()));
         }
     }

@@ -69,13 +69,14 @@ impl Policy {
     }
 
     /// The same where a program that is named by a link is also the one that the link leads to: callers are known by the
-    /// files that they run. `resolve` gives the path without links of one that is there. The document stays as it is.
+    /// files that they run. `resolve` gives the path without links of one that is there; its flag says that the program may be
+    /// another than at first. The document stays as it is.
     #[must_use]
-    pub fn following(mut self, resolve: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub fn following(mut self, resolve: &dyn Fn(&str, bool) -> Option<String>) -> Self {
         self.callers.iter_mut().for_each(|callers| callers.follow(resolve));
         for globs in self.credentials.iter_mut().filter_map(|binding| binding.binaries.as_mut()) {
             let names: Vec<String> = globs.iter().filter_map(PathGlob::literal).collect();
-            let targets = names.iter().filter_map(|name| resolve(name).filter(|target| target != name));
+            let targets = names.iter().filter_map(|name| resolve(name, false).filter(|target| target != name));
             globs.extend(targets.map(|target| PathGlob::exact(&target)));
         }
         self

@@ -1,6 +1,7 @@
 //! Compression of messages (RFC 7692), taken off and put on again, so that what is between reads plain frames.
 //!
-//! Each message is compressed on its own: nothing is held for a socket between its messages.
+//! Each message is compressed on its own: nothing is held for a socket between its messages, but the window of a server that
+//! looks back. Short messages are not compressed: to set up a compressor costs more than a hundred kilobytes of memory.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use tollgate_inspect::websocket::{Deflate, Header, Opcode, Sender, WebSocketError};
@@ -12,8 +13,6 @@ use super::{Close, Direction, write, write_frame, wrong};
 pub(in crate::websocket) struct Deflated {
     inflating: Inflating,
     deflating: Deflating,
-    plain: Vec<u8>,
-    treated: Vec<u8>,
 }
 
 impl Deflated {
@@ -24,9 +23,15 @@ impl Deflated {
             Sender::Client => MAX_WINDOW_BITS,
             Sender::Server => agreed.window_bits(),
         };
-        let inflating = Inflating { reader: Reader::new(sender, true), message: None, in_plain: false };
+        let inflating = Inflating {
+            reader: Reader::new(sender, true),
+            looks_back: sender == Sender::Server && agreed.server_looks_back,
+            inflater: Inflater { state: None, taken: 0, given: 0 },
+            message: None,
+            in_plain: false,
+        };
         let deflating = Deflating { reader: Reader::new(sender, false), window_bits, message: None };
-        Self { inflating, deflating, plain: Vec::new(), treated: Vec::new() }
+        Self { inflating, deflating }
     }
 
     /// Does to `input` what `direction` would do to it without compression.
@@ -36,48 +41,61 @@ impl Deflated {
     pub(in crate::websocket) fn take(
         &mut self,
         direction: &mut Direction<'_>,
-        input: &[u8],
+        mut input: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Close> {
-        let (plain, treated) = (&mut self.plain, &mut self.treated);
-        plain.clear();
-        treated.clear();
-        let inflated = self.inflating.take(input, plain);
-        let taken = direction.take(plain, treated);
-        self.deflating.take(treated, out)?;
-        taken.and(inflated)
+        // Both may be a thousand times what came, and hold secrets; a piece at a time, and not kept.
+        let (mut plain, mut treated) = (Vec::new(), Vec::new());
+        while self.inflating.step(&mut input, &mut plain)? {
+            let taken = direction.take(&plain, &mut treated);
+            self.deflating.take(&treated, out)?;
+            taken?;
+            plain.clear();
+            treated.clear();
+        }
+        self.inflating.rest();
+        Ok(())
     }
 }
 
 /// Compressed frames to plain ones.
 struct Inflating {
     reader: Reader,
-    message: Option<Inflated>,
+    /// Messages refer to those before.
+    looks_back: bool,
+    inflater: Inflater,
+    /// The opcode of the next fragment of a compressed message.
+    message: Option<Opcode>,
     /// Inside a message that is not compressed.
     in_plain: bool,
 }
 
-struct Inflated {
-    state: Decompress,
-    /// Of the next fragment that goes out.
-    opcode: Opcode,
+struct Inflater {
+    state: Option<Decompress>,
     taken: u64,
     given: u64,
 }
 
 impl Inflating {
-    fn take(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Close> {
-        while let Some(read) = self.reader.next(&mut input).map_err(wrong)? {
-            match read {
-                Read::Header(header) if header.opcode.is_control() => header.write(out),
-                Read::Header(header) => self.begin(&header, out)?,
-                Read::Payload(piece) if piece.header.opcode.is_control() || self.message.is_none() => {
-                    out.extend_from_slice(piece.bytes);
-                }
-                Read::Payload(piece) => self.inflate(&piece, out)?,
+    /// Takes a header, or what there is of a payload; false where the input is used up.
+    fn step(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, Close> {
+        let Some(read) = self.reader.next(input).map_err(wrong)? else { return Ok(false) };
+        match read {
+            Read::Header(header) if header.opcode.is_control() => header.write(out),
+            Read::Header(header) => self.begin(&header, out)?,
+            Read::Payload(piece) if piece.header.opcode.is_control() || self.message.is_none() => {
+                out.extend_from_slice(piece.bytes);
             }
+            Read::Payload(piece) => self.inflate(&piece, out)?,
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Until more comes.
+    fn rest(&mut self) {
+        if self.message.is_none() && !self.looks_back {
+            self.inflater.state = None;
+        }
     }
 
     fn begin(&mut self, header: &Header, out: &mut Vec<u8>) -> Result<(), Close> {
@@ -86,8 +104,11 @@ impl Inflating {
             return Err(wrong(WebSocketError::Order));
         }
         if header.compressed {
-            let state = Decompress::new(false);
-            self.message = Some(Inflated { state, opcode: header.opcode, taken: 0, given: 0 });
+            self.message = Some(header.opcode);
+            match &mut self.inflater.state {
+                Some(state) if !self.looks_back => state.reset(false),
+                state => _ = state.get_or_insert_with(|| Decompress::new(false)),
+            }
         }
         if self.message.is_none() {
             self.in_plain = !header.fin;
@@ -97,16 +118,16 @@ impl Inflating {
     }
 
     fn inflate(&mut self, piece: &Piece<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
-        let Some(message) = &mut self.message else { return Ok(()) };
+        let Some(opcode) = &mut self.message else { return Ok(()) };
         let is_last = piece.ends && piece.header.fin;
-        let mut held = message.inflate(&piece.plain())?;
+        let mut held = self.inflater.inflate(&piece.plain())?;
         if is_last {
             // Section 7.2.2: what the sender has left out.
-            held.extend(message.inflate(&TAIL)?);
+            held.extend(self.inflater.inflate(&TAIL)?);
         }
         if is_last || !held.is_empty() {
-            write(out, is_last, message.opcode, piece.header.mask, &held);
-            message.opcode = Opcode::Continuation;
+            write(out, is_last, *opcode, piece.header.mask, &held);
+            *opcode = Opcode::Continuation;
         }
         if is_last {
             self.message = None;
@@ -115,17 +136,18 @@ impl Inflating {
     }
 }
 
-impl Inflated {
-    /// Of as many bytes as are read at a time: at most a thousand times as many, and far fewer over a whole message.
+impl Inflater {
+    /// Of as many bytes as are read at a time: at most a thousand times as many, and far fewer over all messages together.
     fn inflate(&mut self, mut input: &[u8]) -> Result<Vec<u8>, Close> {
         let mut plain = Vec::new();
+        let Some(state) = &mut self.state else { return Ok(plain) };
         loop {
             plain.reserve(PIECE);
-            let (taken, given) = (self.state.total_in(), self.state.total_out());
-            let status = self.state.decompress_vec(input, &mut plain, FlushDecompress::Sync);
+            let (taken, given) = (state.total_in(), state.total_out());
+            let status = state.decompress_vec(input, &mut plain, FlushDecompress::Sync);
             let status =
                 status.map_err(|_| Close { code: INVALID_DATA, reason: "a message is not valid deflate".into() })?;
-            let (taken, given) = (self.state.total_in() - taken, self.state.total_out() - given);
+            let (taken, given) = (state.total_in() - taken, state.total_out() - given);
             input = &input[usize::try_from(taken).unwrap_or(input.len()).min(input.len())..];
             self.taken += taken;
             self.given += given;
@@ -134,7 +156,7 @@ impl Inflated {
             }
             match status {
                 // Section 7.2.3.4: data may go on behind a block that calls itself the last.
-                Status::StreamEnd => self.state.reset(false),
+                Status::StreamEnd => state.reset(false),
                 Status::Ok | Status::BufError if taken == 0 && given == 0 => return Ok(plain),
                 Status::Ok | Status::BufError => {}
             }
@@ -158,12 +180,16 @@ impl Deflating {
         while let Some(read) = self.reader.next(&mut input).map_err(wrong)? {
             match read {
                 Read::Header(header) if header.opcode.is_control() => header.write(out),
-                Read::Header(header) if header.opcode == Opcode::Continuation => {}
+                Read::Header(header) if self.message.is_some() && header.opcode == Opcode::Continuation => {}
+                Read::Header(header) if header.opcode == Opcode::Continuation => header.write(out),
+                Read::Header(header) if header.payload < FEWEST_BYTES => header.write(out),
                 Read::Header(header) => {
                     let state = Compress::new_with_window_bits(Compression::fast(), false, self.window_bits);
                     self.message = Some((state, Header { compressed: true, ..header }));
                 }
-                Read::Payload(piece) if piece.header.opcode.is_control() => out.extend_from_slice(piece.bytes),
+                Read::Payload(piece) if piece.header.opcode.is_control() || self.message.is_none() => {
+                    out.extend_from_slice(piece.bytes);
+                }
                 Read::Payload(piece) => self.deflate(&piece, out),
             }
         }
@@ -222,8 +248,11 @@ const SPARE: usize = 64;
 /// As for the codings of replies: text of a machine compresses a hundredfold.
 const MAX_RATIO: u64 = 256;
 
-/// What is inflated of a message before the ratio counts.
+/// What is inflated on a socket before the ratio counts.
 const GRACE_BYTES: u64 = 1024 * 1024;
+
+/// A message that begins with fewer stays as it is (section 6 leaves that to the sender).
+const FEWEST_BYTES: u64 = 256;
 
 /// RFC 6455, section 7.4.1.
 const INVALID_DATA: u16 = 1007;

@@ -184,7 +184,7 @@ fn inflated(bytes: &[u8], sender: Sender) -> Vec<(Opcode, Vec<u8>)> {
                 let (header, held) = current.as_mut().expect("a message");
                 held.extend(piece.plain());
                 if piece.ends && piece.header.fin {
-                    assert!(header.compressed != header.opcode.is_control(), "all data is compressed");
+                    assert!(!header.compressed || !header.opcode.is_control());
                     let mut plain = Vec::with_capacity(1 << 20);
                     match header.compressed {
                         false => plain.clone_from(held),
@@ -226,12 +226,15 @@ fn e6_compression_changes_no_message() {
             for judges in [false, true] {
                 let treatment = if judges { Treatment::Read(&judge) } else { Treatment::Pass };
                 let mut direction = Direction::new(sender, treatment);
-                let mut deflated = Deflated::new(sender, Deflate { server_window_bits: Some(9) });
+                let mut deflated =
+                    Deflated::new(sender, Deflate { server_window_bits: Some(9), server_looks_back: false });
                 let mut out = Vec::new();
                 for chunk in bytes.chunks(size) {
                     deflated.take(&mut direction, chunk, &mut out).expect("in order");
                 }
                 assert!(inflated(&out, sender) == expected, "in pieces of {size}, judged: {judges}");
+                // What comes in crumbs, and short messages, are not compressed.
+                assert!(size < 5000 || out.len() < long.len() / 4, "{} bytes", out.len());
             }
         }
     }
