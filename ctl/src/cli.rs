@@ -10,7 +10,7 @@ use tollgate_wire::cell::Feature;
 use crate::commands;
 use crate::credentials::SecretArgument;
 use crate::output::Output;
-use crate::session::{ExtraFiles, Order};
+use crate::session::{ExtraFiles, Isolation, Order};
 
 /// Egress proxy and credential broker for AI agents.
 ///
@@ -99,6 +99,8 @@ struct RunArguments {
     /// Run although this protection is missing; shown in `status` and in the journal
     #[arg(long, value_name = "FEATURE")]
     allow_degraded: Vec<FeatureArgument>,
+    #[command(flatten)]
+    isolation: Isolation,
     /// Say nothing but errors
     #[arg(long, short)]
     quiet: bool,
@@ -133,6 +135,7 @@ enum FeatureArgument {
     Landlock,
     Seccomp,
     Nftables,
+    Cgroup,
 }
 
 impl From<FeatureArgument> for Feature {
@@ -141,6 +144,7 @@ impl From<FeatureArgument> for Feature {
             FeatureArgument::Landlock => Self::Landlock,
             FeatureArgument::Seccomp => Self::Seccomp,
             FeatureArgument::Nftables => Self::Nftables,
+            FeatureArgument::Cgroup => Self::Cgroup,
         }
     }
 }
@@ -198,6 +202,7 @@ impl RunArguments {
             limits: self.limits,
             upstream_cas: self.upstream_cas,
             allow_degraded: self.allow_degraded.into_iter().map(Feature::from).collect(),
+            isolation: self.isolation,
             environment,
             files,
             command: self.command,

@@ -14,12 +14,14 @@ mod agent;
 mod error;
 mod fence;
 mod filter;
+mod group;
 mod handover;
 mod init;
 mod launch;
 mod net;
 mod privileges;
 mod probe;
+mod proof;
 mod stage;
 #[allow(unsafe_code)]
 mod sys;

@@ -5,8 +5,10 @@
 
 pub mod environment;
 mod grants;
+mod isolation;
 mod policies;
 mod policy_file;
+mod proof;
 pub mod trust;
 
 use std::os::fd::OwnedFd;
@@ -27,6 +29,7 @@ use tollgate_wire::status::Status;
 
 pub use environment::Extra as ExtraEnvironment;
 pub use grants::Extra as ExtraFiles;
+pub use isolation::Isolation;
 pub use policies::{Policies, Refused, Text};
 pub use policy_file::{MAX_POLICY_BYTES, PolicyFile};
 
@@ -59,6 +62,8 @@ pub struct Order {
     pub upstream_cas: Vec<PathBuf>,
     /// Features that may be missing.
     pub allow_degraded: Vec<Feature>,
+    /// Bounds, and whether the sandbox is proved.
+    pub isolation: Isolation,
     /// Further environment.
     pub environment: ExtraEnvironment,
     /// Further files.
@@ -167,6 +172,8 @@ impl Session {
             brought: self.rules.current().policy_sha256.clone(),
             refused: None,
         })?;
+        let proved = proof::run(&self.confined, &self.journal, self.order.isolation.no_self_proof);
+        self.status.controls.push(proved.inspect_err(|failure| abandon(&self.journal, failure.message()))?);
         self.keeping.start();
         let operator = operator::Server::start(
             &self.folder,
@@ -293,6 +300,8 @@ fn cell(
         files,
         ports: policy.ports().iter().map(|port| port.get()).collect(),
         allow_degraded: order.allow_degraded.clone(),
+        bounds: order.isolation.bounds(),
+        proof: if order.isolation.no_self_proof { None } else { Some(proof::order(home, folder, policy)?) },
     })
 }
 
