@@ -31,6 +31,8 @@ enum Command {
     Proxy(Box<commands::ProxyArguments>),
     /// Show the sandboxes and proxies that run, what is in force and what is not
     Status(StatusArguments),
+    /// Try every protection on this machine, and say what to do where one is missing
+    Doctor(commands::DoctorArguments),
     /// Ask a policy what it says, and change the one of a running sandbox
     Policy {
         #[command(subcommand)]
@@ -166,6 +168,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => arguments.order().and_then(|(order, quiet)| commands::run(order, quiet)),
         Command::Proxy(arguments) => commands::proxy(*arguments),
         Command::Status(arguments) => commands::status(arguments.name.as_deref(), arguments.output),
+        Command::Doctor(arguments) => commands::doctor(&arguments),
         Command::Policy { command } => commands::policy(command),
         Command::Credential { command } => commands::credential(command),
         Command::Provider { command } => commands::provider(command),

@@ -15,6 +15,7 @@ use nix::sys::stat::fstat;
 use tollgate_wire::cell::{Cell, Control, Feature};
 
 use crate::error::LaunchError;
+use crate::obstacle::{Facts, Missing, recognise};
 
 /// The newest rules that are asked for; an older kernel gives fewer, which is reported.
 const ABI_WANTED: ABI = ABI::V9;
@@ -84,9 +85,7 @@ fn missing(cell: &Cell, reason: &str) -> Result<Fence, LaunchError> {
     Err(LaunchError::Missing {
         feature: name,
         reason: reason.to_owned(),
-        remedy: "use Linux 5.13 or newer with `landlock` in the kernel's lsm= list, and a container that lets \
-                 landlock_create_ruleset(2) through"
-            .to_owned(),
+        remedy: recognise(&Facts::gather(), Missing::Landlock),
     })
 }
 

@@ -19,6 +19,7 @@ mod handover;
 mod init;
 mod launch;
 mod net;
+pub mod obstacle;
 mod privileges;
 mod probe;
 mod proof;
@@ -29,6 +30,7 @@ mod terminal;
 mod view;
 
 pub use error::LaunchError;
+pub use group::available as group_available;
 pub use handover::Outcome;
 pub use launch::{Confined, Signaller, Sockets, launch};
 pub use net::EXPLICIT_PORT;

@@ -98,6 +98,7 @@ pub struct Running {
     _follower: Follower,
     keeping: Keeping,
     operator: operator::Server,
+    controls: Vec<Control>,
 }
 
 impl Session {
@@ -175,6 +176,7 @@ impl Session {
         let proved = proof::run(&self.confined, &self.journal, self.order.isolation.no_self_proof);
         self.status.controls.push(proved.inspect_err(|failure| abandon(&self.journal, failure.message()))?);
         self.keeping.start();
+        let controls = self.status.controls.clone();
         let operator = operator::Server::start(
             &self.folder,
             self.status,
@@ -190,7 +192,17 @@ impl Session {
         let confined = self.confined;
         let waiter = tokio::task::spawn_blocking(move || confined.wait());
         let (journal, gate, folder) = (self.journal, self.gate, self.folder);
-        Ok(Running { waiter, signaller, journal, gate, folder, _follower: follower, keeping: self.keeping, operator })
+        Ok(Running {
+            waiter,
+            signaller,
+            journal,
+            gate,
+            folder,
+            _follower: follower,
+            keeping: self.keeping,
+            operator,
+            controls,
+        })
     }
 
     /// The sandbox's name.
@@ -229,6 +241,11 @@ impl Running {
         if let Err(error) = self.signaller.signal(signal) {
             tracing::debug!(%error, signal, "a signal could not be passed on");
         }
+    }
+
+    /// Protections and how they stand.
+    pub fn controls(&self) -> &[Control] {
+        &self.controls
     }
 
     /// Waits for the agent's end; may be dropped and called again.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tollgate_wire::cell::{Bounds, Cell, Control, Feature};
 
 use crate::error::LaunchError;
+use crate::obstacle::{Facts, Missing, recognise};
 use place::delegation;
 
 /// A control group that is removed when its sandbox has ended.
@@ -37,13 +38,23 @@ pub(crate) fn confine(cell: &Cell, supervisor: u32) -> Result<Option<(Option<Gro
         Err(reason) if cell.allow_degraded.contains(&Feature::Cgroup) => {
             Ok(Some((None, Control { name, enforced: false, detail: reason })))
         }
-        Err(reason) => Err(LaunchError::Missing { feature: name, reason, remedy: REMEDY.to_owned() }),
+        Err(reason) => {
+            Err(LaunchError::Missing { feature: name, reason, remedy: recognise(&Facts::gather(), Missing::Cgroup) })
+        }
     }
 }
 
 /// What to do where nothing is delegated.
 pub(crate) const REMEDY: &str = "start it as a unit of your own, which systemd delegates to you: systemd-run --user \
                                  --scope -p Delegate=yes tollgate ...; --ulimit bounds each process without it";
+
+/// Where groups for all bounds can be made, or why they cannot.
+///
+/// # Errors
+/// What the hierarchy lacks, in words.
+pub fn available() -> Result<PathBuf, String> {
+    delegation(&["memory", "cpu", "pids"]).map(|found| found.folder)
+}
 
 fn make(name: &str, bounds: &Bounds, supervisor: u32) -> Result<Group, String> {
     let delegation = delegation(&wanted(bounds))?;
