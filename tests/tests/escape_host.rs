@@ -102,7 +102,7 @@ fn n6_the_journal_lies_outside() {
     let bench = Bench::new(POLICY);
     let home = bench.path("home").display().to_string();
     let program = format!(
-        "         for path in ['{home}', '{home}/sandboxes', '{home}/journal.key']:\n  \
+        "for path in ['{home}', '{home}/sandboxes', '{home}/journal.key']:\n  \
            tried(path, lambda: os.stat(path), 'ENOENT', 'EACCES')\n\
          found = [name for top in ['/run', '/tmp', '/var', '/home', '/root', '/etc'] for _, _, names in os.walk(top) for name in names if name.endswith('.jsonl')]\n\
          print('ESCAPED' if found else 'stopped', 'journals', found)\n"
