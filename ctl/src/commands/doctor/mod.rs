@@ -1,5 +1,8 @@
 //! `tollgate doctor`: a sandbox is built and proved on this machine, and every control is reported as it stood.
 
+mod inside;
+mod runtimes;
+
 use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 
@@ -17,6 +20,12 @@ use crate::session::{Order, Session};
 
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
+    /// Find the runtimes that are present, and have each open a TLS connection through the gate from inside a sandbox
+    #[arg(long)]
+    inside: bool,
+    /// The name to connect to, when this is run in a sandbox whose policy allows it
+    #[arg(long, value_name = "NAME", requires = "inside")]
+    host: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -54,33 +63,41 @@ enum State {
 
 /// Builds, proves, reports. Ends with 4 where something that is needed is missing.
 pub fn doctor(arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
+    if arguments.inside {
+        return inside::inside(arguments);
+    }
     let facts = Facts::gather();
     let mut controls = vec![kernel(&facts), state_folder()];
     controls.extend(sandbox(&facts));
     controls.push(group(&facts));
     let ready = controls.iter().all(|finding| finding.state != State::Missing);
-    let report = Report { ready, controls };
-    match arguments.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report).expect("findings are text")),
-        Output::Text => print(&report),
-    }
+    Report { ready, controls }.print(arguments.output);
     // As `run` would end.
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
-fn print(report: &Report) {
-    for Finding { name, state, detail, remedy } in &report.controls {
-        let state = match state {
-            State::InForce => "ok",
-            State::Missing => "MISSING",
-            State::Optional => "not here",
-        };
-        println!("{state:<9}{name:<18}{detail}");
-        if !remedy.is_empty() {
-            println!("{:<27}-> {remedy}", "");
+impl Report {
+    fn print(&self, output: Output) {
+        match output {
+            Output::Json => println!("{}", serde_json::to_string_pretty(self).expect("findings are text")),
+            Output::Text => self.print_text(),
         }
     }
-    println!("{}", if report.ready { "\nReady." } else { "\nNot ready: see what is MISSING." });
+
+    fn print_text(&self) {
+        for Finding { name, state, detail, remedy } in &self.controls {
+            let state = match state {
+                State::InForce => "ok",
+                State::Missing => "MISSING",
+                State::Optional => "not here",
+            };
+            println!("{state:<9}{name:<18}{detail}");
+            if !remedy.is_empty() {
+                println!("{:<27}-> {remedy}", "");
+            }
+        }
+        println!("{}", if self.ready { "\nReady." } else { "\nNot ready: see what is MISSING." });
+    }
 }
 
 fn in_force(name: &str, detail: impl Into<String>) -> Finding {
@@ -118,7 +135,7 @@ fn sandbox(facts: &Facts) -> Vec<Finding> {
 fn build() -> Result<Vec<Control>, Failure> {
     let broken = |e: std::io::Error| Failure::new(Kind::State, format!("a folder for the trial cannot be made: {e}"));
     let folder = tempfile::Builder::new().prefix("tollgate-doctor-").tempdir().map_err(broken)?;
-    let session = Session::prepare(trial(&folder).map_err(broken)?)?;
+    let session = Session::prepare(trial(&folder, POLICY).map_err(broken)?)?;
     runtime()?.block_on(async {
         let mut running = session.start().await?;
         let controls = running.controls().to_vec();
@@ -129,7 +146,7 @@ fn build() -> Result<Vec<Control>, Failure> {
 }
 
 /// Everything that is missing may be, so that all of it is found.
-fn trial(folder: &TempDir) -> std::io::Result<Order> {
+fn trial(folder: &TempDir, policy: &str) -> std::io::Result<Order> {
     let path = |name: &str| folder.path().join(name);
     // The agent may run as another user, who must be able to enter.
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
@@ -137,7 +154,7 @@ fn trial(folder: &TempDir) -> std::io::Result<Order> {
         std::fs::create_dir(path(name))?;
         std::fs::set_permissions(path(name), PermissionsExt::from_mode(mode))?;
     }
-    std::fs::write(path("policy.yaml"), POLICY)?;
+    std::fs::write(path("policy.yaml"), policy)?;
     Ok(Order {
         home: Some(path("home")),
         workdir: Some(path("work")),
