@@ -147,3 +147,20 @@ fn bounds_of_the_whole_sandbox_hold_or_are_refused() {
     assert!(degraded.stderr.contains("WITHOUT cgroup"), "{degraded:?}");
     assert_eq!(bench.events("open")[0]["degraded"][0], "cgroup");
 }
+
+/// Each runtime of this machine opens a connection; those that read one of the variables trust the gate.
+#[test]
+fn the_doctor_looks_at_runtimes_from_inside() {
+    let bench = Bench::new(POLICY);
+    let finished = finish(bench.tollgate().args(["doctor", "--inside", "-o", "json"]));
+    let report: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{finished:?}"));
+    for name in ["Rust", "curl", "git", "Python", "Node.js"] {
+        assert_eq!(finding(&report, name)["state"], "in-force", "{report}");
+    }
+    let controls = report["controls"].as_array().expect("a list");
+    let failed: Vec<_> = controls.iter().filter(|control| control["state"] == "missing").collect();
+    assert_eq!(finished.code, i32::from(!failed.is_empty()), "{finished:?}");
+    for control in failed {
+        assert!(control["remedy"].to_string().contains("/run/tollgate/ca"), "{control}");
+    }
+}

@@ -127,7 +127,7 @@ fn ask(runtime: &Runtime, program: &Path, host: &str) -> Result<(), String> {
         Judged::Exit => code == Some(0),
         Judged::Words => !["certificate", "SSL", "TLS", "CAfile"].iter().any(|word| said.contains(word)),
     };
-    if trusted { Ok(()) } else { Err(last_line(&said)) }
+    if trusted { Ok(()) } else { Err(telling_line(&said)) }
 }
 
 /// Runs a command to its end or to the end of patience: its exit code, and what it said on stderr.
@@ -155,8 +155,27 @@ fn run(command: &mut Command) -> Result<(Option<i32>, String), String> {
 /// More than any of them says of a certificate.
 const MAX_SAID: u64 = 64 << 10;
 
-/// The line that says why: the last that is not empty, without what a terminal would obey.
-fn last_line(said: &str) -> String {
-    let line = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it failed without a word");
-    line.chars().filter(|c| !c.is_control()).take(200).collect()
+/// The line that says why: the first that names an error, else the last; without what a terminal would obey.
+fn telling_line(said: &str) -> String {
+    let lines = || said.lines().filter(|line| !line.trim().is_empty());
+    let names_it = |line: &&str| ["rror", "xception", "ertificate"].iter().any(|word| line.contains(word));
+    let line = lines().find(names_it).or_else(|| lines().next_back()).unwrap_or("it failed without a word");
+    line.trim().chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_found_in_what_a_runtime_says() {
+        for (said, expected) in [
+            ("", "it failed without a word"),
+            ("one\ntwo\n\n", "two"),
+            ("Note: x\nException in thread: PKIX path\n\tat x\n\t... 30 more\n", "Exception in thread: PKIX path"),
+            ("curl: (60) SSL certificate problem\x1b[31m\nMore details\n", "curl: (60) SSL certificate problem[31m"),
+        ] {
+            assert_eq!(telling_line(said), expected);
+        }
+    }
 }

@@ -152,7 +152,7 @@ pub const RUNTIMES: &[Runtime] = &[
             "public class Handshake {\n    public static void main(String[] a) throws Exception {\n        new java.net.URI(\"{url}\").toURL().openStream().readAllBytes();\n    }\n}\n",
         )),
         judged: Judged::Exit,
-        remedy: "Java reads no PEM bundle; run: cp \"$(readlink -f \"$(dirname \"$(readlink -f \"$(command -v java)\")\")/../lib/security/cacerts\")\" ~/cacerts && keytool \
+        remedy: "Java reads no PEM bundle; run: cp \"$(readlink -f \"$(dirname \"$(readlink -f \"$(command -v java)\")\")/../lib/security/cacerts\")\" ~/cacerts && chmod u+w ~/cacerts && keytool \
                  -importcert -noprompt -alias tollgate -file /run/tollgate/ca.pem -keystore ~/cacerts -storepass changeit && export \
                  JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=$HOME/cacerts",
     },
