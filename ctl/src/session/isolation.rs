@@ -67,8 +67,8 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, String> {
         const WRONG: &str = "it is a number of bytes from 1M on, as in 512M or 2G";
         let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
-        let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
-        let (number, shift) = unit.map_or((text, 0), |(unit, shift)| (text.trim_end_matches(*unit), *shift));
+        let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(*unit)?, *shift)));
+        let (number, shift) = unit.unwrap_or((text, 0));
         let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
         bytes.filter(|bytes| *bytes >= LEAST_MEMORY).map(Self).ok_or_else(|| WRONG.to_owned())
     }
