@@ -10,7 +10,7 @@ use tollgate_wire::cell::Feature;
 use crate::commands;
 use crate::credentials::SecretArgument;
 use crate::output::Output;
-use crate::session::{ExtraFiles, Order};
+use crate::session::{ExtraFiles, Isolation, Order};
 
 /// Egress proxy and credential broker for AI agents.
 ///
@@ -31,6 +31,8 @@ enum Command {
     Proxy(Box<commands::ProxyArguments>),
     /// Show the sandboxes and proxies that run, what is in force and what is not
     Status(StatusArguments),
+    /// Try every protection on this machine, and say what to do where one is missing
+    Doctor(commands::DoctorArguments),
     /// Ask a policy what it says, and change the one of a running sandbox
     Policy {
         #[command(subcommand)]
@@ -99,6 +101,8 @@ struct RunArguments {
     /// Run although this protection is missing; shown in `status` and in the journal
     #[arg(long, value_name = "FEATURE")]
     allow_degraded: Vec<FeatureArgument>,
+    #[command(flatten)]
+    isolation: Isolation,
     /// Say nothing but errors
     #[arg(long, short)]
     quiet: bool,
@@ -133,6 +137,7 @@ enum FeatureArgument {
     Landlock,
     Seccomp,
     Nftables,
+    Cgroup,
 }
 
 impl From<FeatureArgument> for Feature {
@@ -141,6 +146,7 @@ impl From<FeatureArgument> for Feature {
             FeatureArgument::Landlock => Self::Landlock,
             FeatureArgument::Seccomp => Self::Seccomp,
             FeatureArgument::Nftables => Self::Nftables,
+            FeatureArgument::Cgroup => Self::Cgroup,
         }
     }
 }
@@ -162,6 +168,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => arguments.order().and_then(|(order, quiet)| commands::run(order, quiet)),
         Command::Proxy(arguments) => commands::proxy(*arguments),
         Command::Status(arguments) => commands::status(arguments.name.as_deref(), arguments.output),
+        Command::Doctor(arguments) => commands::doctor(&arguments),
         Command::Policy { command } => commands::policy(command),
         Command::Credential { command } => commands::credential(command),
         Command::Provider { command } => commands::provider(command),
@@ -198,6 +205,7 @@ impl RunArguments {
             limits: self.limits,
             upstream_cas: self.upstream_cas,
             allow_degraded: self.allow_degraded.into_iter().map(Feature::from).collect(),
+            isolation: self.isolation,
             environment,
             files,
             command: self.command,

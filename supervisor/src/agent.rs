@@ -17,6 +17,7 @@ use tollgate_wire::cell::Cell;
 use crate::error::{At, LaunchError};
 use crate::handover::Outcome;
 use crate::sys::{self, Fork};
+use crate::terminal;
 
 /// A program that can be started, with everything that starting it takes.
 pub(crate) struct Program {
@@ -87,6 +88,7 @@ impl Program {
     /// What a fresh process expects: ordinary signals, and no descriptors but the first three and the report.
     fn prepare(&self, report: i32) -> Result<(), String> {
         let text = |error: Errno| error.desc().to_owned();
+        terminal::leave().map_err(text)?;
         SigSet::all().thread_unblock().map_err(text)?;
         sys::reset_signals(&SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()), &[Signal::SIGPIPE])
             .map_err(text)?;

@@ -15,39 +15,82 @@ use nix::sys::stat::fstat;
 use tollgate_wire::cell::{Cell, Control, Feature};
 
 use crate::error::LaunchError;
+use crate::obstacle::{Facts, Missing, recognise};
 
 /// The newest rules that are asked for; an older kernel gives fewer, which is reported.
 const ABI_WANTED: ABI = ABI::V9;
 
-/// What may be changed besides the granted paths.
-const OWN: &[&str] = &["/tmp", "/dev", "/proc"];
+/// What may be changed besides the granted paths. Not `/proc`: by `/proc/PID/mem` one program could be made another.
+const OWN: &[&str] = &["/tmp", "/dev"];
+
+/// What each ABI added of what is used here.
+const GRADES: &[(ABI, &str)] = &[
+    (ABI::V1, "files"),
+    (ABI::V2, "moves between folders"),
+    (ABI::V3, "truncation"),
+    (ABI::V5, "device ioctls"),
+    (ABI::V6, "signals and abstract sockets"),
+];
+
+/// The ABI from which on signals and abstract sockets stay inside.
+const SCOPES: ABI = ABI::V6;
+
+/// How it stands, and whether signals and abstract sockets are held inside.
+pub(crate) struct Fence {
+    pub(crate) control: Control,
+    pub(crate) scoped: bool,
+}
 
 /// Restricts this process and all that come after it.
-pub(crate) fn enforce(cell: &Cell) -> Result<Control, LaunchError> {
-    let name = Feature::Landlock.name();
+///
+/// `landlock.compatibility` grades it: `best_effort` takes what the kernel has and says what that is; with
+/// `hard_requirement` everything in [`GRADES`] must be there.
+pub(crate) fn enforce(cell: &Cell) -> Result<Fence, LaunchError> {
     match restrict(cell) {
-        Ok(Some(detail)) => Ok(Control { name: name.to_owned(), enforced: true, detail }),
+        Ok(Some(abi)) if cell.files.hard_requirement && abi < SCOPES => {
+            let reason = format!("landlock.compatibility is hard_requirement and {}", describe(abi));
+            Err(LaunchError::Missing {
+                feature: Feature::Landlock.name().to_owned(),
+                reason,
+                remedy: "use Linux 6.12 or newer, or write `compatibility: best_effort`".to_owned(),
+            })
+        }
+        Ok(Some(abi)) => {
+            let name = Feature::Landlock.name().to_owned();
+            let control = Control { name, enforced: true, detail: describe(abi) };
+            Ok(Fence { control, scoped: abi >= SCOPES })
+        }
         Ok(None) => missing(cell, "the kernel has no Landlock"),
         Err(reason) => missing(cell, &reason),
     }
 }
 
-fn missing(cell: &Cell, reason: &str) -> Result<Control, LaunchError> {
+/// What an ABI of the kernel's gives, and what it lacks.
+fn describe(abi: ABI) -> String {
+    let names = |has: bool| {
+        let fits = GRADES.iter().filter(|(since, _)| (*since <= abi) == has);
+        fits.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+    };
+    let lacks = names(false);
+    let lacks = if lacks.is_empty() { lacks } else { format!("; this kernel lacks: {lacks}") };
+    format!("ABI {abi}: {}{lacks}", names(true))
+}
+
+fn missing(cell: &Cell, reason: &str) -> Result<Fence, LaunchError> {
     let name = Feature::Landlock.name().to_owned();
     if cell.allow_degraded.contains(&Feature::Landlock) && !cell.files.hard_requirement {
-        return Ok(Control { name, enforced: false, detail: reason.to_owned() });
+        let control = Control { name, enforced: false, detail: reason.to_owned() };
+        return Ok(Fence { control, scoped: false });
     }
     Err(LaunchError::Missing {
         feature: name,
         reason: reason.to_owned(),
-        remedy: "use Linux 5.13 or newer with `landlock` in the kernel's lsm= list, and a container that lets \
-                 landlock_create_ruleset(2) through"
-            .to_owned(),
+        remedy: recognise(&Facts::gather(), Missing::Landlock),
     })
 }
 
 /// What is in force, or nothing where the kernel has none of it.
-fn restrict(cell: &Cell) -> Result<Option<String>, String> {
+fn restrict(cell: &Cell) -> Result<Option<ABI>, String> {
     let text = |error: landlock::RulesetError| error.to_string();
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -64,9 +107,7 @@ fn restrict(cell: &Cell) -> Result<Option<String>, String> {
     let status = ruleset.restrict_self().map_err(text)?;
     Ok(match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => None,
-        (_, LandlockStatus::Available { effective_abi, .. }) => {
-            Some(format!("files, signals and abstract sockets, ABI {effective_abi:?}"))
-        }
+        (_, LandlockStatus::Available { effective_abi, .. }) => Some(effective_abi),
         _ => None,
     })
 }
@@ -101,4 +142,28 @@ fn allow(
     let Ok(descriptor) = PathFd::new(path) else { return Ok(ruleset) };
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(ABI_WANTED) };
     ruleset.add_rule(PathBeneath::new(descriptor, access)).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(abi: ABI, expected: &str) {
+        assert_eq!(describe(abi), expected);
+    }
+
+    #[test]
+    fn what_a_kernel_gives_is_said() {
+        check(
+            ABI::V1,
+            "ABI 1: files; this kernel lacks: moves between folders, truncation, device ioctls, signals and abstract sockets",
+        );
+        check(
+            ABI::V4,
+            "ABI 4: files, moves between folders, truncation; this kernel lacks: device ioctls, signals and abstract sockets",
+        );
+        check(ABI::V6, "ABI 6: files, moves between folders, truncation, device ioctls, signals and abstract sockets");
+        check(ABI::V9, "ABI 9: files, moves between folders, truncation, device ioctls, signals and abstract sockets");
+    }
 }

@@ -14,6 +14,7 @@ use seccompiler::{
 use tollgate_wire::cell::{Cell, Control, Feature};
 
 use crate::error::LaunchError;
+use crate::obstacle::{Facts, Missing, recognise};
 
 /// Restricts this process and all that come after it. `no_new_privs` must be set.
 pub(crate) fn enforce(cell: &Cell) -> Result<Control, LaunchError> {
@@ -25,12 +26,9 @@ pub(crate) fn enforce(cell: &Cell) -> Result<Control, LaunchError> {
         Err(reason) if cell.allow_degraded.contains(&Feature::Seccomp) => {
             Ok(Control { name, enforced: false, detail: reason })
         }
-        Err(reason) => Err(LaunchError::Missing {
-            feature: name,
-            reason,
-            remedy: "use a kernel with CONFIG_SECCOMP_FILTER, and a container that does not forbid seccomp(2)"
-                .to_owned(),
-        }),
+        Err(reason) => {
+            Err(LaunchError::Missing { feature: name, reason, remedy: recognise(&Facts::gather(), Missing::Seccomp) })
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tollgate_wire::cell::{Cell, Control};
+use tollgate_wire::proof::Attempt;
 
 use crate::error::LaunchError;
 use crate::sys;
@@ -21,7 +22,9 @@ pub(crate) enum Order {
     Build(Box<Cell>),
     /// The user and group maps are written (only where the caller is root).
     Mapped,
-    /// Everything is ready outside: start the agent.
+    /// Everything is ready outside: try what must fail.
+    Prove,
+    /// Start the agent.
     Start,
     /// Pass this signal on.
     Signal(i32),
@@ -38,6 +41,8 @@ pub(crate) enum Answer {
         /// How many transparent listeners, DNS datagram sockets and DNS listeners there are.
         counts: [usize; 3],
     },
+    /// What was tried, and how it went.
+    Proved(Vec<Attempt>),
     /// The agent runs.
     Started,
     /// It does not go on.

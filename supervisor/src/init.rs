@@ -14,11 +14,12 @@ use tollgate_wire::cell::{Cell, Control};
 use crate::agent::{self, Program};
 use crate::error::{At, LaunchError};
 use crate::handover::{Answer, Channel, Order, Outcome};
-use crate::{fence, filter, net, privileges, probe, view};
+use crate::proof::{Beyond, Canary};
+use crate::{fence, filter, net, privileges, probe, terminal, view};
 
 /// Runs as process 1 of the sandbox, to its end.
 pub(crate) fn run(channel: &Channel, cell: &Cell) -> ! {
-    let outcome = match build(channel, cell).and_then(|program| start(channel, &program)) {
+    let outcome = match build(channel, cell).and_then(|(program, canary)| start(channel, &program, canary)) {
         Ok(agent) => watch(channel, agent),
         Err(error) => {
             // If nobody hears it there is nobody left to tell.
@@ -32,7 +33,7 @@ pub(crate) fn run(channel: &Channel, cell: &Cell) -> ! {
     std::process::exit(0)
 }
 
-fn build(channel: &Channel, cell: &Cell) -> Result<Program, LaunchError> {
+fn build(channel: &Channel, cell: &Cell) -> Result<(Program, Option<Canary>), LaunchError> {
     privileges::die_with_parent()?;
     check_standard_streams()?;
     // The first thing that takes a capability.
@@ -46,13 +47,17 @@ fn build(channel: &Channel, cell: &Cell) -> Result<Program, LaunchError> {
     if chdir(&cell.workdir).is_err() {
         return Err(LaunchError::NoWorkdir(cell.workdir.display().to_string()));
     }
-    controls.push(fence::enforce(cell)?);
+    let beyond = Beyond::open(cell)?;
+    let fence = fence::enforce(cell)?;
+    controls.push(fence.control);
     controls.push(filter::enforce(cell)?);
+    controls.push(terminal::control());
+    let canary = Canary::of(cell, &controls, fence.scoped, beyond);
     let program = Program::resolve(cell, on_host.as_deref())?;
     let mut descriptors = vec![handles.proc_root.as_raw_fd(), handles.root.as_raw_fd()];
     descriptors.extend(listening.descriptors());
     channel.send(&Answer::Ready { controls, counts: listening.counts() }, &descriptors).at("hand the sockets out")?;
-    Ok(program)
+    Ok((program, canary))
 }
 
 /// The agent keeps the first three descriptors. One that is a folder would lead it out into the host's tree.
@@ -74,11 +79,15 @@ fn namespaces() -> Control {
     Control { name: "namespaces".to_owned(), enforced: true, detail }
 }
 
-/// Waits for the word, then starts the agent.
-fn start(channel: &Channel, program: &Program) -> Result<Pid, LaunchError> {
+/// Waits for the word, then starts the agent. Before that, the canary goes in when it is asked for.
+fn start(channel: &Channel, program: &Program, mut canary: Option<Canary>) -> Result<Pid, LaunchError> {
     loop {
         match channel.receive::<Order>() {
             Ok((Order::Start, _)) => break,
+            Ok((Order::Prove, _)) => {
+                let attempts = canary.take().map_or_else(|| Ok(Vec::new()), |canary| canary.send())?;
+                channel.send(&Answer::Proved(attempts), &[]).at("report the self-proof")?;
+            }
             Ok(_) => {}
             // The control process is gone: so is this sandbox.
             Err(_) => std::process::exit(1),

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use nix::unistd::Uid;
 use tollgate_wire::cell::{Cell, Control};
+use tollgate_wire::proof::Attempt;
 
 use crate::error::{At, LaunchError};
+use crate::group::{self, Group};
 use crate::handover::{Answer, Channel, Order, Outcome};
 use crate::sys;
 
@@ -30,6 +32,8 @@ pub struct Confined {
     sockets: Option<Sockets>,
     /// Protections and how they stand.
     pub controls: Vec<Control>,
+    /// Removed last, when no process is in it any more.
+    group: Option<Group>,
 }
 
 /// What was made inside the sandbox and is used outside.
@@ -68,7 +72,7 @@ pub fn launch(cell: &Cell) -> Result<Confined, LaunchError> {
     ours.set_read_timeout(Some(BUILD_TIMEOUT)).at("bound the wait")?;
     let (child, keeper) = start_supervisor(theirs).at("start the supervisor")?;
     let channel = Arc::new(Channel::new(ours));
-    let confined = Confined { channel, child, _keeper: keeper, sockets: None, controls: Vec::new() };
+    let confined = Confined { channel, child, _keeper: keeper, sockets: None, controls: Vec::new(), group: None };
     confined.build(cell)
 }
 
@@ -114,6 +118,9 @@ fn spawn(theirs: &UnixStream) -> std::io::Result<Child> {
 
 impl Confined {
     fn build(mut self, cell: &Cell) -> Result<Self, LaunchError> {
+        // Before it enters its namespaces, so that its group is the root of what it sees.
+        let (group, bound) = group::confine(cell, self.child.id())?.unzip();
+        self.group = group.flatten();
         let sent = self.channel.send(&Order::Build(Box::new(cell.clone())), &[]);
         sent.map_err(|error| lost(&error))?;
         loop {
@@ -126,10 +133,11 @@ impl Confined {
                 (Answer::Ready { controls, counts }, descriptors) => {
                     self.sockets = Some(sort(descriptors, counts).ok_or_else(unexpected)?);
                     self.controls = controls;
+                    self.controls.extend(bound);
                     return Ok(self);
                 }
                 (Answer::Failed(error), _) => return Err(error),
-                (Answer::Started | Answer::Ended(_), _) => return Err(unexpected()),
+                (Answer::Proved(_) | Answer::Started | Answer::Ended(_), _) => return Err(unexpected()),
             }
         }
     }
@@ -140,6 +148,19 @@ impl Confined {
     /// When they were taken before.
     pub fn take_sockets(&mut self) -> Sockets {
         self.sockets.take().expect("the sockets are taken once")
+    }
+
+    /// Has the canary try what must fail, in the sandbox as the agent will find it. The sockets must be served meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be asked; surprises are in the answer.
+    pub fn prove(&self) -> Result<Vec<Attempt>, LaunchError> {
+        self.channel.send(&Order::Prove, &[]).map_err(|error| lost(&error))?;
+        match self.channel.receive::<Answer>().map_err(|error| lost(&error))? {
+            (Answer::Proved(attempts), _) => Ok(attempts),
+            (Answer::Failed(error), _) => Err(error),
+            _ => Err(unexpected()),
+        }
     }
 
     /// Starts the agent.

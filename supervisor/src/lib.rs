@@ -14,12 +14,15 @@ mod agent;
 mod error;
 mod fence;
 mod filter;
+mod group;
 mod handover;
 mod init;
 mod launch;
 mod net;
+pub mod obstacle;
 mod privileges;
 mod probe;
+mod proof;
 mod stage;
 #[allow(unsafe_code)]
 mod sys;
@@ -27,6 +30,7 @@ mod terminal;
 mod view;
 
 pub use error::LaunchError;
+pub use group::available as group_available;
 pub use handover::Outcome;
 pub use launch::{Confined, Signaller, Sockets, launch};
 pub use net::EXPLICIT_PORT;

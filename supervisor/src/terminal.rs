@@ -4,9 +4,11 @@
 //! name a group that lies outside its process namespace, nobody inside gives it back, and the caller's next read from
 //! the terminal would stop it.
 
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, setsid, tcgetpgrp, tcsetpgrp};
+use tollgate_wire::cell::Control;
 
 /// A foreground that this process's group had.
 pub(crate) struct Foreground(Option<Pid>);
@@ -25,6 +27,27 @@ impl Foreground {
             let _ = tcsetpgrp(std::io::stdin(), group);
         }
     }
+}
+
+/// True where the agent is given a terminal by one of its standard streams.
+fn is_given() -> bool {
+    std::io::stdin().is_terminal() || std::io::stdout().is_terminal() || std::io::stderr().is_terminal()
+}
+
+/// An agent that is given no terminal gets a session of its own: else `/dev/tty` would lead it to its caller's, where it
+/// could read what is typed. To be called in the agent's process before it runs.
+pub(crate) fn leave() -> nix::Result<()> {
+    if is_given() { Ok(()) } else { setsid().map(drop) }
+}
+
+/// How it stands.
+pub(crate) fn control() -> Control {
+    let detail = if is_given() {
+        "the caller's, by its standard streams; typing into it (TIOCSTI) is refused"
+    } else {
+        "none, and a session of its own"
+    };
+    Control { name: "terminal".to_owned(), enforced: true, detail: detail.to_owned() }
 }
 
 fn terminal_group(stream: impl AsFd) -> Option<Pid> {

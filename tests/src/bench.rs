@@ -44,6 +44,9 @@ pub struct Started {
     stderr: BufReader<ChildStderr>,
 }
 
+/// What the gate records of a canary.
+const CAUSED: &[&str] = &["connection", "request", "reply", "tunnel", "dns", "notice"];
+
 /// The user that tests run as when they are started by root: `nobody`.
 const ORDINARY: u32 = 65534;
 
@@ -142,9 +145,19 @@ impl Bench {
         self.agent(options, &["sh", "-c", script])
     }
 
-    /// Every record of the one journal there is.
+    /// Every record of the one journal there is, without those that the self-proof caused before the agent started.
     #[must_use]
     pub fn journal(&self) -> Vec<Value> {
+        let whole = self.whole_journal();
+        let proof = whole.iter().position(|record| record["event"] == "self-proof").unwrap_or(0);
+        let (before, after) = whole.split_at(proof);
+        let of_ours = |record: &&Value| !CAUSED.iter().any(|kind| record["event"] == *kind);
+        before.iter().filter(of_ours).chain(after).cloned().collect()
+    }
+
+    /// Every record of the one journal there is.
+    #[must_use]
+    pub fn whole_journal(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.journal_file()).expect("a journal");
         text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
     }

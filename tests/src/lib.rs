@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod escape;
 pub mod frames;
 pub mod loopback;
 mod origin;
@@ -13,5 +14,6 @@ mod standalone;
 pub mod websocket;
 
 pub use bench::{ASKING, Bench, Finished, Started, finish, front_door, program, through, without};
+pub use escape::check_stopped;
 pub use origin::{Arrived, Origin};
 pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};

@@ -2,6 +2,7 @@
 
 mod audit;
 mod credential;
+mod doctor;
 mod policy;
 mod provider;
 mod proxy;
@@ -10,6 +11,7 @@ mod status;
 
 pub use audit::{read_key, verify};
 pub use credential::{CredentialCommand, credential};
+pub use doctor::{DoctorArguments, doctor};
 pub use policy::{LiveCommand, PolicyCommand, live, policy};
 pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};

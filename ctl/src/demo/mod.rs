@@ -24,7 +24,9 @@ use crate::failure::{Failure, Kind};
 use crate::session::{ExtraFiles, Order, Session};
 
 pub use agent::{Role, play};
-use service::Service;
+pub use client::{Way, https};
+use service::Edit;
+pub use service::Service;
 
 /// The host that the policy allows, with a credential bound to it.
 const API: &str = "api.demo.test";
@@ -38,12 +40,14 @@ const REAL_TOKEN: &str = "ghp_theRealTokenThatTheAgentNeverSees042";
 /// Runs the demo.
 pub fn run() -> Result<ExitCode, Failure> {
     let stage = Stage::set()?;
-    let service = Service::bind(&stage.path("service-ca.pem")).map_err(|e| broken(&e))?;
+    let service = Service::bind(&stage.path("service-ca.pem"), &[API, FILES]).map_err(|e| broken(&e))?;
     println!("Tollgate demo: an agent in a sandbox, a service on {}, nothing else.\n", service.address());
     let session = Session::prepare(stage.order(&service)?)?;
     let journal = session.journal_path().to_owned();
     let (outcome, seen) = runtime()?.block_on(async {
-        let seen = service.serve(stage.path("policy.yaml"), stage.policy(DRAFTS)).map_err(|e| broken(&e))?;
+        let seen = service
+            .serve(Some(Edit { file: stage.path("policy.yaml"), text: stage.policy(DRAFTS) }))
+            .map_err(|e| broken(&e))?;
         let mut running = session.start().await?;
         let outcome = running.ended().await;
         running.close(&outcome).await?;

@@ -17,8 +17,6 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use super::{API, FILES};
-
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A service that is bound and not served yet.
@@ -41,18 +39,18 @@ pub struct Seen(Arc<Mutex<Vec<Arrived>>>);
 
 /// What a request to `/v1/policy-please` does: the operator's hand on the policy file.
 #[derive(Debug)]
-struct Edit {
-    file: PathBuf,
-    text: String,
+pub struct Edit {
+    pub file: PathBuf,
+    pub text: String,
 }
 
 impl Service {
     /// Draws an authority and a certificate, writes the authority to `ca`, and binds a port on loopback.
-    pub fn bind(ca: &Path) -> Result<Self> {
+    pub fn bind(ca: &Path, names: &[&str]) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let acceptor = TlsAcceptor::from(Arc::new(certificate(ca)?));
+        let acceptor = TlsAcceptor::from(Arc::new(certificate(ca, names)?));
         Ok(Self { listener, address, acceptor })
     }
 
@@ -61,11 +59,11 @@ impl Service {
         self.address
     }
 
-    /// Serves until the runtime ends; writes `text` to `file` when it is asked for a wider policy.
-    pub fn serve(self, file: PathBuf, text: String) -> Result<Seen> {
+    /// Serves until the runtime ends; makes the edit when it is asked for a wider policy.
+    pub fn serve(self, edit: Option<Edit>) -> Result<Seen> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let seen = Seen::default();
-        let (acceptor, edit, all) = (self.acceptor, Arc::new(Edit { file, text }), seen.clone());
+        let (acceptor, edit, all) = (self.acceptor, Arc::new(edit), seen.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, edit, seen) = (acceptor.clone(), Arc::clone(&edit), all.clone());
@@ -95,7 +93,7 @@ impl Seen {
     }
 }
 
-fn answer(request: &Request<Incoming>, seen: &Seen, edit: &Edit) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, seen: &Seen, edit: &Option<Edit>) -> Response<Full<Bytes>> {
     let authorization = request.headers().get(header::AUTHORIZATION);
     let authorization = authorization.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let authorization = authorization.unwrap_or_default();
@@ -104,6 +102,7 @@ fn answer(request: &Request<Incoming>, seen: &Seen, edit: &Edit) -> Response<Ful
     seen.add(Arrived { line, authorization });
     let mut response = Response::new(Full::from(body));
     if request.uri().path() == "/v1/policy-please"
+        && let Some(edit) = edit
         && let Err(error) = std::fs::write(&edit.file, &edit.text)
     {
         *response.body_mut() = Full::from(error.to_string());
@@ -112,13 +111,14 @@ fn answer(request: &Request<Incoming>, seen: &Seen, edit: &Edit) -> Response<Ful
     response
 }
 
-fn certificate(ca: &Path) -> Result<rustls::ServerConfig> {
+fn certificate(ca: &Path, names: &[&str]) -> Result<rustls::ServerConfig> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
     std::fs::write(ca, issuer.pem())?;
     let key = KeyPair::generate()?;
-    let leaf = CertificateParams::new([API.to_owned(), FILES.to_owned()])?.signed_by(&key, &issuer)?;
+    let leaf = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?
+        .signed_by(&key, &issuer)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     Ok(rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key)?)
 }

@@ -45,6 +45,12 @@ const CA_BUNDLE: &[&str] = &[
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
     "HTTPLIB2_CA_CERTS",
+    "BUNDLE_SSL_CA_CERT",
+    "COMPOSER_CAFILE",
+    "HEX_CACERTS_PATH",
+    "JULIA_SSL_CA_ROOTS_PATH",
+    "PERL_LWP_SSL_CA_FILE",
+    "WEBSOCKET_CLIENT_CA_BUNDLE",
 ];
 
 /// The sandbox's own network stays inside and needs no proxy.

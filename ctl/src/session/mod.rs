@@ -5,8 +5,10 @@
 
 pub mod environment;
 mod grants;
+mod isolation;
 mod policies;
 mod policy_file;
+mod proof;
 pub mod trust;
 
 use std::os::fd::OwnedFd;
@@ -27,6 +29,7 @@ use tollgate_wire::status::Status;
 
 pub use environment::Extra as ExtraEnvironment;
 pub use grants::Extra as ExtraFiles;
+pub use isolation::Isolation;
 pub use policies::{Policies, Refused, Text};
 pub use policy_file::{MAX_POLICY_BYTES, PolicyFile};
 
@@ -59,6 +62,8 @@ pub struct Order {
     pub upstream_cas: Vec<PathBuf>,
     /// Features that may be missing.
     pub allow_degraded: Vec<Feature>,
+    /// Bounds, and whether the sandbox is proved.
+    pub isolation: Isolation,
     /// Further environment.
     pub environment: ExtraEnvironment,
     /// Further files.
@@ -93,6 +98,7 @@ pub struct Running {
     _follower: Follower,
     keeping: Keeping,
     operator: operator::Server,
+    controls: Vec<Control>,
 }
 
 impl Session {
@@ -167,7 +173,10 @@ impl Session {
             brought: self.rules.current().policy_sha256.clone(),
             refused: None,
         })?;
+        let proved = proof::run(&self.confined, &self.journal, self.order.isolation.no_self_proof);
+        self.status.controls.push(proved.inspect_err(|failure| abandon(&self.journal, failure.message()))?);
         self.keeping.start();
+        let controls = self.status.controls.clone();
         let operator = operator::Server::start(
             &self.folder,
             self.status,
@@ -183,7 +192,17 @@ impl Session {
         let confined = self.confined;
         let waiter = tokio::task::spawn_blocking(move || confined.wait());
         let (journal, gate, folder) = (self.journal, self.gate, self.folder);
-        Ok(Running { waiter, signaller, journal, gate, folder, _follower: follower, keeping: self.keeping, operator })
+        Ok(Running {
+            waiter,
+            signaller,
+            journal,
+            gate,
+            folder,
+            _follower: follower,
+            keeping: self.keeping,
+            operator,
+            controls,
+        })
     }
 
     /// The sandbox's name.
@@ -222,6 +241,11 @@ impl Running {
         if let Err(error) = self.signaller.signal(signal) {
             tracing::debug!(%error, signal, "a signal could not be passed on");
         }
+    }
+
+    /// Protections and how they stand.
+    pub fn controls(&self) -> &[Control] {
+        &self.controls
     }
 
     /// Waits for the agent's end; may be dropped and called again.
@@ -293,6 +317,8 @@ fn cell(
         files,
         ports: policy.ports().iter().map(|port| port.get()).collect(),
         allow_degraded: order.allow_degraded.clone(),
+        bounds: order.isolation.bounds(),
+        proof: if order.isolation.no_self_proof { None } else { Some(proof::order(home, folder, policy)?) },
     })
 }
 

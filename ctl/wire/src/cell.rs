@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proof::Proof;
+
 /// A sandbox to build: the whole order, given once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,72 @@ pub struct Cell {
     pub ports: Vec<u16>,
     /// Features that may be missing.
     pub allow_degraded: Vec<Feature>,
+    /// How much it may use.
+    pub bounds: Bounds,
+    /// What to try before the agent starts; nothing where the operator switched it off.
+    pub proof: Option<Proof>,
+}
+
+/// How much a sandbox may use. What is not given is as the supervisor's defaults say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// Limits of each process (setrlimit(2)); never above what the caller has.
+    pub limits: Vec<(Limit, u64)>,
+    /// Memory of all processes together, in bytes.
+    pub memory: Option<u64>,
+    /// Processor time of all processes together, in thousandths of one processor.
+    pub processors: Option<u64>,
+    /// Processes and threads together.
+    pub processes: Option<u64>,
+}
+
+impl Bounds {
+    /// True where something is bound for the sandbox as a whole, which takes a control group.
+    #[must_use]
+    pub fn need_group(&self) -> bool {
+        self.memory.is_some() || self.processors.is_some() || self.processes.is_some()
+    }
+}
+
+/// A limit of setrlimit(2), by the name that ulimit(1) and limits.conf(5) know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Limit {
+    /// Bytes of address space.
+    As,
+    /// Seconds of processor time.
+    Cpu,
+    /// Bytes of a file.
+    Fsize,
+    /// Bytes of locked memory.
+    Memlock,
+    /// Open files.
+    Nofile,
+    /// Processes and threads of the agent's user inside.
+    Nproc,
+    /// Bytes of the main thread's stack.
+    Stack,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::As, Self::Cpu, Self::Fsize, Self::Memlock, Self::Nofile, Self::Nproc, Self::Stack];
+
+    /// The name used on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::As => "as",
+            Self::Cpu => "cpu",
+            Self::Fsize => "fsize",
+            Self::Memlock => "memlock",
+            Self::Nofile => "nofile",
+            Self::Nproc => "nproc",
+            Self::Stack => "stack",
+        }
+    }
 }
 
 /// The visible part of the host's file tree; everything else does not exist inside.
@@ -57,11 +125,13 @@ pub enum Feature {
     Seccomp,
     /// Capture of every TCP port; without it only the ports that the policy names are captured.
     Nftables,
+    /// Bounds for the sandbox as a whole, where some were asked for.
+    Cgroup,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Landlock, Self::Seccomp, Self::Nftables];
+    pub const ALL: [Self; 4] = [Self::Landlock, Self::Seccomp, Self::Nftables, Self::Cgroup];
 
     /// The name used on the command line and in the journal.
     #[must_use]
@@ -70,6 +140,7 @@ impl Feature {
             Self::Landlock => "landlock",
             Self::Seccomp => "seccomp",
             Self::Nftables => "nftables",
+            Self::Cgroup => "cgroup",
         }
     }
 }

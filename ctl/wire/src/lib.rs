@@ -5,5 +5,6 @@
 pub mod cell;
 pub mod credentials;
 pub mod policy;
+pub mod proof;
 pub mod proxy_status;
 pub mod status;

@@ -48,6 +48,15 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "str::is_empty")]
         detail: &'a str,
     },
+    /// What a canary tried in the agent's place before it started. What the gate saw of it comes before this record.
+    SelfProof {
+        /// `passed`, `surprised`, or `off`.
+        outcome: &'a str,
+        /// Each attempt and how it went.
+        attempts: &'a [String],
+        /// How long it took.
+        milliseconds: u64,
+    },
     /// The agent started.
     Agent {
         /// The command and its arguments, placeholders included.

@@ -5,7 +5,7 @@ use tollgate_model::{Host, Port};
 
 use crate::compile::Policy;
 use crate::diagnostic::Diagnostics;
-use crate::document::{Compatibility, Filesystem, Process};
+use crate::document::{Compatibility, Filesystem, Process, Protocol, Tls};
 
 /// An endpoint whose refusals are only recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +33,17 @@ impl Policy {
         ports.sort_unstable();
         ports.dedup();
         ports
+    }
+
+    /// `host:port` of the first endpoint with a plain name whose TLS is terminated.
+    #[must_use]
+    pub fn terminated_endpoint(&self) -> Option<String> {
+        let entries = self.document().network_policies.values();
+        entries.flat_map(|entry| &entry.endpoints).find_map(|endpoint| {
+            let is_unread = endpoint.protocol == Some(Protocol::Tcp) || endpoint.tls == Some(Tls::Skip);
+            let host = endpoint.host.as_ref()?.exact().filter(|_| !is_unread)?;
+            Some(format!("{host}:{}", endpoint.ports.iter().find(|port| port.get() != 80)?.get()))
+        })
     }
 
     /// True when some entry holds only at certain times: what is allowed may end without a change of the policy.

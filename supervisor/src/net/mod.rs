@@ -8,6 +8,7 @@ mod sockets;
 use tollgate_wire::cell::{Cell, Control, Feature};
 
 use crate::error::LaunchError;
+use crate::obstacle::{Facts, Missing, recognise};
 pub(crate) use sockets::Listening;
 
 /// Where `HTTPS_PROXY` leads to, inside.
@@ -37,7 +38,7 @@ pub(crate) fn set_up(cell: &Cell) -> Result<(Listening, Vec<Control>), LaunchErr
         return Err(LaunchError::Missing {
             feature: Feature::Nftables.name().to_owned(),
             reason,
-            remedy: "as root run: modprobe -a nf_tables nft_chain_nat nft_redir".to_owned(),
+            remedy: recognise(&Facts::gather(), Missing::Nftables),
         });
     }
     let enforced = ports.is_none();

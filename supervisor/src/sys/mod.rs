@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigAction, Signal};
 use nix::unistd::{ForkResult, Pid};
@@ -76,6 +77,15 @@ pub(crate) fn reset_signals(action: &SigAction, signals: &[Signal]) -> nix::Resu
         unsafe { nix::sys::signal::sigaction(*signal, action) }?;
     }
     Ok(())
+}
+
+/// Makes a system call with numbers alone, to see how it is answered.
+///
+/// None of the arguments is an address of this process: a call that wants one finds null, or a small number.
+pub(crate) fn call_with_numbers(number: i64, arguments: [u64; 6]) -> Result<i64, Errno> {
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: the kernel can neither read nor write memory of ours through null and small numbers; it answers EFAULT.
+    Errno::result(unsafe { libc::syscall(number, a, b, c, d, e, f) })
 }
 
 /// How a mount and all below it are restricted.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, chown};
 use tempfile::TempDir;
-use tollgate_wire::cell::{Cell, Control, Feature, Files};
+use tollgate_wire::cell::{Bounds, Cell, Control, Feature, Files};
 
 /// Nobody has this id, on any machine.
 pub(crate) const USER: u32 = 61_234;
@@ -63,6 +63,8 @@ impl Bench {
             run_as: None,
             ports: Vec::new(),
             allow_degraded: Vec::new(),
+            bounds: Bounds::default(),
+            proof: None,
         };
         let folder = TempDir::new_in("/tmp").expect("a folder");
         let bench = Self { cell, without: Vec::new(), pause: false, as_root: false, folder };

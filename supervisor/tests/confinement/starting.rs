@@ -134,7 +134,7 @@ fn every_control_is_reported() {
     let names: Vec<_> = ran.controls.iter().map(|control| control.name.as_str()).collect();
     assert_eq!(
         names,
-        ["network-namespace", "nftables", "namespaces", "files", "privileges", "landlock", "seccomp"],
+        ["network-namespace", "nftables", "namespaces", "files", "privileges", "landlock", "seccomp", "terminal"],
         "{ran:?}"
     );
     assert!(ran.controls.iter().all(|control| control.enforced), "{ran:?}");

@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tollgate_supervisor::{Outcome, launch};
-use tollgate_wire::cell::{Cell, Files};
+use tollgate_wire::cell::{Bounds, Cell, Files};
 
 fn main() {
     tollgate_supervisor::enter_if_supervisor();
@@ -61,6 +61,8 @@ fn cell(command: Vec<String>) -> Cell {
         run_as: None,
         ports: Vec::new(),
         allow_degraded: Vec::new(),
+        bounds: Bounds::default(),
+        proof: None,
     }
 }
 
