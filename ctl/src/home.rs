@@ -4,7 +4,12 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use nix::unistd::Uid;
 use tollgate_audit::SigningKey;
 use tollgate_audit::digest::hex;
@@ -22,6 +27,15 @@ pub struct SandboxFolder {
     pub path: PathBuf,
     /// Its name, an RFC 1123 label.
     pub name: String,
+}
+
+/// The folder of a sandbox, held by one process until it ends or drops this: no other runs, makes or removes that sandbox.
+#[derive(Debug)]
+pub struct Claim {
+    /// The folder.
+    pub folder: SandboxFolder,
+    /// Locked as a whole (fcntl_locking(2), open file description locks).
+    lock: File,
 }
 
 impl Home {
@@ -59,9 +73,49 @@ impl Home {
         &self.0
     }
 
-    /// Makes the folder of a sandbox, or takes the one that is there.
+    /// Makes the folder of a sandbox, or takes the one that is there, for this process alone.
+    ///
+    /// # Errors
+    /// When another process holds it.
+    pub fn claim(&self, name: &str) -> Result<Claim, Failure> {
+        loop {
+            let claim = self.folder(SANDBOXES, name)?.claim()?;
+            // Who held it before may have removed it between the opening and the lock.
+            if let Some(claim) = claim.filter(Claim::stands) {
+                return Ok(claim);
+            }
+        }
+    }
+
+    /// The same, waiting until the process that holds it has ended.
+    ///
+    /// # Errors
+    /// When it takes longer.
+    pub fn claim_within(&self, name: &str, patience: Duration) -> Result<Claim, Failure> {
+        let (folder, (done, ended)) = (self.sandbox(name)?, channel());
+        let lock = folder.open_lock().map_err(|e| state(format!("{name} cannot be waited for: {e}")))?;
+        // The kernel has no bound for this wait; the thread ends with this process.
+        let wait = move || {
+            // Nobody is there to hear it after the patience.
+            let _ = done.send(fcntl(&lock, FcntlArg::F_OFD_SETLKW(&whole(libc::F_WRLCK))));
+        };
+        thread::Builder::new().spawn(wait).map_err(|e| state(format!("{name} cannot be waited for: {e}")))?;
+        match ended.recv_timeout(patience) {
+            Ok(_) => self.claim(name),
+            Err(_) => Err(Failure::new(Kind::TimedOut, format!("the sandbox {name} has not ended in time"))),
+        }
+    }
+
+    /// The folder of a sandbox that was made before.
     pub fn sandbox(&self, name: &str) -> Result<SandboxFolder, Failure> {
-        self.folder(SANDBOXES, name)
+        check_name(name)?;
+        let found = self.sandboxes().into_iter().find(|folder| folder.name == name);
+        found.ok_or_else(|| {
+            let place = self.0.display();
+            let message =
+                format!("there is no sandbox {name} in {place}; `tollgate sandbox list` shows those that are");
+            Failure::new(Kind::Other, message)
+        })
     }
 
     /// Makes the folder of a stand-alone proxy, or takes the one that is there.
@@ -135,6 +189,59 @@ impl SandboxFolder {
         self.path.join("control.sock")
     }
 
+    /// Where programs beside the agent are asked for.
+    pub fn visitors_socket(&self) -> PathBuf {
+        self.path.join("exec.sock")
+    }
+
+    /// What a sandbox that stays was created by.
+    pub fn definition(&self) -> PathBuf {
+        self.path.join("sandbox.json")
+    }
+
+    /// How a sandbox that stays has ended.
+    pub fn end(&self) -> PathBuf {
+        self.path.join("ended.json")
+    }
+
+    /// What the agent of a sandbox that stays has printed.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("agent.log")
+    }
+
+    /// True while a process holds it.
+    pub fn is_held(&self) -> bool {
+        let Ok(lock) = File::open(self.path.join(LOCK)) else { return false };
+        let mut asked = whole(libc::F_WRLCK);
+        // Asking does not take it, so it disturbs nobody.
+        fcntl(&lock, FcntlArg::F_OFD_GETLK(&mut asked)).is_ok() && asked.l_type != TYPE_FREE
+    }
+
+    fn open_lock(&self) -> std::io::Result<File> {
+        let mut how = OpenOptions::new();
+        how.write(true).create(true).truncate(false).mode(0o600).open(self.path.join(LOCK))
+    }
+
+    /// Locks it; nothing where it was removed meanwhile.
+    fn claim(self) -> Result<Option<Claim>, Failure> {
+        let unusable = |e: &dyn std::fmt::Display| state(format!("{} cannot be locked: {e}", self.path.display()));
+        let lock = match self.open_lock() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|e| unusable(&e))?,
+        };
+        match fcntl(&lock, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))) {
+            Ok(_) => Ok(Some(Claim { folder: self, lock: lock })),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {
+                let name = &self.name;
+                Err(Failure::new(
+                    Kind::Other,
+                    format!("the sandbox {name} exists and runs; `tollgate sandbox get {name}` shows it"),
+                ))
+            }
+            Err(e) => Err(unusable(&e)),
+        }
+    }
+
     /// The folder of policy revisions, made when it is missing.
     pub fn revisions(&self) -> Result<PathBuf, Failure> {
         let path = self.path.join("revisions");
@@ -161,6 +268,32 @@ impl SandboxFolder {
     pub fn next_segment(&self) -> String {
         let last = self.segments().last().and_then(|name| name.parse::<u32>().ok()).unwrap_or(0);
         format!("{:06}", last + 1)
+    }
+}
+
+impl Claim {
+    /// True where the lock is on the file that others will look at.
+    fn stands(&self) -> bool {
+        let there = std::fs::metadata(self.folder.path.join(LOCK));
+        let ours = self.lock.metadata();
+        there.ok().zip(ours.ok()).is_some_and(|(there, ours)| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+    }
+
+    /// Removes the folder with all that is in it.
+    pub fn remove(self) -> Result<(), Failure> {
+        let path = &self.folder.path;
+        std::fs::remove_dir_all(path).map_err(|e| state(format!("{} cannot be removed: {e}", path.display())))
+    }
+}
+
+/// A lock of a whole file.
+fn whole(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 
@@ -238,6 +371,9 @@ fn state(message: impl Into<String>) -> Failure {
     Failure::new(Kind::State, message)
 }
 
+const LOCK: &str = "lock";
+/// What asking for a lock says where nobody holds one.
+const TYPE_FREE: libc::c_short = libc::F_UNLCK as libc::c_short;
 const SANDBOXES: &str = "sandboxes";
 const PROXIES: &str = "proxies";
 const FORBIDDEN: &[&str] = &["/", "/tmp", "/var/tmp", "/dev/shm"];

@@ -10,8 +10,10 @@ pub mod loopback;
 mod origin;
 pub mod raw;
 mod standalone;
+mod staying;
 pub mod websocket;
 
 pub use bench::{ASKING, Bench, Finished, Started, finish, front_door, program, through, without};
 pub use origin::{Arrived, Origin};
 pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};
+pub use staying::{Staying, of_session, until};

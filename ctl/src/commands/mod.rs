@@ -6,6 +6,7 @@ mod policy;
 mod provider;
 mod proxy;
 mod run;
+pub mod sandbox;
 mod status;
 
 pub use audit::{read_key, verify};
@@ -13,5 +14,6 @@ pub use credential::{CredentialCommand, credential};
 pub use policy::{LiveCommand, PolicyCommand, live, policy};
 pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};
-pub use run::{run, runtime};
+pub use run::{Signals, exit_code, run, runtime, wait_for};
+pub use sandbox::{SandboxCommand, sandbox};
 pub use status::status;
