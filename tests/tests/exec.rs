@@ -121,9 +121,9 @@ fn a_client_that_dies_takes_its_program_along() {
         reader.read_to_string(&mut said).expect("read");
         said
     };
-    let hears = "exec 9>fifo; trap 'echo hung up >&9; exit' HUP; echo ready >&2; while :; do read x < /dev/zero; done";
+    let hears = "exec 9>fifo; trap 'echo hung up >&9; exit' HUP; echo ready >&2; sleep 1000 & wait";
     assert_eq!(kill_client(hears), "hung up\n");
-    let deaf = "exec 9>fifo; trap '' HUP; echo ready >&2; while :; do read x < /dev/zero; done";
+    let deaf = "exec 9>fifo; trap '' HUP; echo ready >&2; sleep 1000 & wait";
     assert_eq!(kill_client(deaf), "");
     let stopped = "exec 9>fifo; echo ready >&2; kill -STOP $$";
     assert_eq!(kill_client(stopped), "");
@@ -135,8 +135,7 @@ fn signals_are_passed_on() {
     for (name, number) in
         [("INT", Signal::SIGINT), ("TERM", Signal::SIGTERM), ("USR1", Signal::SIGUSR1), ("HUP", Signal::SIGHUP)]
     {
-        let script =
-            format!("trap 'echo got {name}; exit 7' {name}; echo ready >&2; while :; do read x < /dev/zero; done");
+        let script = format!("trap 'echo got {name}; exit 7' {name}; echo ready >&2; sleep 1000 & wait");
         let mut client = Started::new(&mut bench.command(&["exec", "box", "sh", "-c", &script]));
         client.wait_for("ready");
         signal(&client.child, number);
@@ -213,8 +212,8 @@ fn a_terminal_where_there_is_one() {
     let bench = idle();
     let script = "stty size; tty; echo $TERM; test -t 0 && test -t 1 && test -t 2 && echo all three; \
                   trap 'echo now $(stty size)' WINCH; trap 'echo interrupted' INT; echo ready; \
-                  while read -r line || [ $? -gt 128 ]; do echo got $line; done; exit 9";
-    let mut at = AtTerminal::start(&bench, &["exec", "box", "bash", "-c", script]);
+                  until [ \"$line\" = last ]; do read -r line && echo got $line; done; cat; exit 9";
+    let mut at = AtTerminal::start(&bench, &["exec", "box", "sh", "-c", script]);
     assert_eq!(at.line("33"), "33 111");
     assert_eq!(at.line("/dev"), "/dev/pts/0");
     assert_eq!(at.line("vt100"), "vt100");
@@ -229,6 +228,8 @@ fn a_terminal_where_there_is_one() {
     // The test's terminal controls nobody, so nobody hears of it by itself.
     signal(&at.child, Signal::SIGWINCH);
     assert_eq!(at.line("now"), "now 20 50");
+    at.press("last\r");
+    at.line("got last");
     at.press("\x04");
     assert_eq!(at.end(), 9);
 }

@@ -41,8 +41,7 @@ pub fn start(task: &Task) -> Result<Started, Failure> {
     let mut child = command.spawn().map_err(broken)?;
     // The command holds a copy of the socket, which would hide that the process has ended.
     drop(command);
-    send(&ours, task).map_err(broken)?;
-    match receive(&ours) {
+    match send(&ours, task).and_then(|()| receive(&ours)) {
         Ok(Report::Started(started)) => Ok(started),
         Ok(Report::Failed { code, message }) => {
             let _ = child.wait();
