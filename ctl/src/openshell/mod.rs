@@ -3,6 +3,7 @@
 //! 0 is done, 1 any failure, 2 the command line, 124 a wait that was too long. What is found goes to stdout, what was done and what failed to stderr. A
 //! command that is not behind this door says what to use in its place.
 
+mod create;
 mod policy;
 mod provider;
 mod sandbox;

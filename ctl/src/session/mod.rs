@@ -3,21 +3,21 @@
 //! Everything that can be wrong is found before the agent exists: policy, secrets, files, journal, isolation. Only then
 //! the supervisor starts COMMAND. Nothing here is asynchronous until the proxy serves.
 
+mod beginning;
 pub mod environment;
 mod forward;
 mod grants;
 mod policies;
 mod policy_file;
+mod running;
 pub mod trust;
 mod visitors;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::Notify;
 use tollgate_audit::Event;
@@ -26,21 +26,24 @@ use tollgate_proxy::{
     Resolver, Rules, Setup, Sockets, upstream_config,
 };
 use tollgate_secrets::Vault;
-use tollgate_supervisor::{Confined, Door, LaunchError, Outcome, Streams};
+use tollgate_supervisor::{Confined, LaunchError};
 use tollgate_wire::cell::{Cell, Control, Feature};
 use tollgate_wire::status::Status;
 
+pub use beginning::Detached;
 pub use environment::Extra as ExtraEnvironment;
 pub use environment::passed;
 pub use forward::Forward;
 pub use grants::Extra as ExtraFiles;
 pub use policies::{Policies, Refused, Text};
 pub use policy_file::{MAX_POLICY_BYTES, PolicyFile};
+pub use running::{Running, STOP_GRACE};
 
 use crate::credentials::{Access, Keeper, Keeping, Network, SecretArgument, Store, attach, draw};
 use crate::failure::{Failure, Kind};
 use crate::home::{Claim, Home, SandboxFolder, random};
 use crate::operator;
+use beginning::{Beginning, place};
 use forward::Forwarder;
 use policy_file::{Fence, Follower, Following};
 use visitors::Visitors;
@@ -78,16 +81,6 @@ pub struct Order {
     pub command: Vec<String>,
 }
 
-/// A sandbox that nobody waits for.
-pub struct Detached {
-    /// Its folder, which is this process's alone.
-    pub claim: Claim,
-    /// Where the agent's output goes.
-    pub output: OwnedFd,
-    /// It was there before: the policy that was accepted last is in force, and not what the file said first.
-    pub resumes: bool,
-}
-
 /// A sandbox that is ready: everything is in force and COMMAND has not started.
 pub struct Session {
     confined: Confined,
@@ -106,24 +99,6 @@ pub struct Session {
     status: Status,
 }
 
-/// A sandbox whose agent runs.
-pub struct Running {
-    /// Ends with the agent.
-    waiter: tokio::task::JoinHandle<Outcome>,
-    door: Door,
-    /// An operator wants it to end.
-    stop: Arc<Notify>,
-    /// When what was asked to end is ended.
-    deadline: Option<tokio::time::Instant>,
-    journal: Arc<Journal>,
-    gate: Arc<Gate>,
-    claim: Claim,
-    _follower: Option<Follower>,
-    _visitors: Visitors,
-    keeping: Keeping,
-    operator: operator::Server,
-}
-
 impl Session {
     /// Prepares a sandbox. To be called from the main thread before any other exists: the supervisor is its child.
     pub fn prepare(order: Order) -> Result<Self, Failure> {
@@ -135,24 +110,15 @@ impl Session {
         hide_memory();
         let home = order.home.as_deref().map_or_else(Home::open, Home::open_at)?;
         let attachments = attach(&home, &order.providers, &mut order.secrets)?;
-        let resumed = detached.as_ref().filter(|detached| detached.resumes);
-        let resumed = resumed.map_or(Ok(None), |detached| policies::newest(&detached.claim.folder))?;
-        let file = match &resumed {
-            Some(_) => PolicyFile::or_gone(&order.policy),
-            None => PolicyFile::new(&order.policy)?,
-        };
-        let file = file.attaching(attachments);
-        let (content, brought) = match resumed {
-            Some((content, brought)) => (content, file.path().exists().then_some(brought)),
-            None => (file.read()?, None),
-        };
+        let resumes = detached.as_ref().filter(|detached| detached.resumes);
+        let Beginning { file, content, brought } = Beginning::of(&order, resumes, attachments)?;
         let policy = file.parse(&content)?;
         file.idle_credentials(&policy).iter().for_each(|line| eprintln!("tollgate: warning: {line}"));
         let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
         let network = Network::of(&order.pins, tls.clone());
         let keeper = Keeper::open(&order.secrets, Access { store: Store::of(&home), network }, draw)?;
         let vault = Arc::new(keeper.vault(Instant::now()));
-        let (claim, streams, resumes) = place(&home, &order, detached)?;
+        let (claim, streams) = place(&home, &order, detached)?;
         let (folder, name) = (&claim.folder, claim.folder.name.clone());
         let forwarders = order.forwards.iter().map(Forwarder::bind).collect::<Result<Vec<_>, _>>()?;
         let cell = cell(&order, &home, &policy, &vault, &file, folder)?;
@@ -183,7 +149,8 @@ impl Session {
         };
         let status = status(&name, &order, &rules, &confined.controls, journal.path());
         let gate = Gate::new(setup);
-        let brought = if resumes { brought } else { Some(rules.current().policy_sha256.clone()) };
+        let brought =
+            brought.or_else(|| policies.file().path().exists().then(|| rules.current().policy_sha256.clone()));
         let session = Self {
             confined,
             order,
@@ -280,88 +247,6 @@ impl Session {
         };
         self.journal.record(&event).and_then(|()| self.journal.sync()).map_err(journal_failure)
     }
-}
-
-impl Running {
-    /// Passes a signal on to the agent.
-    pub fn signal(&self, signal: i32) {
-        if let Err(error) = self.door.signal(signal) {
-            tracing::debug!(%error, signal, "a signal could not be passed on");
-        }
-    }
-
-    /// Makes it end, as an operator does.
-    pub fn stop(&self) {
-        self.stop.notify_one();
-    }
-
-    /// True once it was told to end.
-    pub fn was_stopped(&self) -> bool {
-        self.deadline.is_some()
-    }
-
-    /// Its folder.
-    pub fn folder(&self) -> &SandboxFolder {
-        &self.claim.folder
-    }
-
-    /// Waits for the agent's end, and sees to it when an operator wants it; may be dropped and called again.
-    pub async fn ended(&mut self) -> Outcome {
-        loop {
-            let overdue = self.deadline.unwrap_or_else(|| tokio::time::Instant::now() + STOP_GRACE);
-            tokio::select! {
-                // The task only waits for a child: it cannot panic, and nobody aborts it.
-                outcome = &mut self.waiter => return outcome.unwrap_or(Outcome::Signalled(libc::SIGKILL)),
-                () = self.stop.notified(), if self.deadline.is_none() => {
-                    self.deadline = Some(overdue);
-                    self.signal(libc::SIGTERM);
-                }
-                () = tokio::time::sleep_until(overdue), if self.deadline.is_some() => {
-                    self.door.slam();
-                    return (&mut self.waiter).await.unwrap_or(Outcome::Signalled(libc::SIGKILL));
-                }
-            }
-        }
-    }
-
-    /// Lets the last connections be recorded, and signs the journal's end.
-    pub async fn close(self, outcome: &Outcome) -> Result<(), Failure> {
-        let stopped = self.was_stopped();
-        let Self { journal, gate, operator, claim, keeping, _visitors: visitors, .. } = self;
-        drop((keeping, visitors));
-        gate.drain().await;
-        drop(operator);
-        for socket in [claim.folder.socket(), claim.folder.visitors_socket()] {
-            let _ = std::fs::remove_file(socket);
-        }
-        let why = if stopped { "an operator stopped the sandbox, and " } else { "" };
-        let reason = match outcome {
-            Outcome::Exited(code) => format!("{why}the agent exited with {code}"),
-            Outcome::Signalled(signal) => format!("{why}the agent was ended by signal {signal}"),
-        };
-        journal.close(&reason).map_err(journal_failure)
-    }
-}
-
-/// What is asked to end has this long to do it.
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
-
-/// The folder, and where the agent's streams lead; true where it was there before.
-fn place(home: &Home, order: &Order, detached: Option<Detached>) -> Result<(Claim, Streams, bool), Failure> {
-    if let Some(Detached { claim, output, resumes }) = detached {
-        let error = output.try_clone().map_err(|e| Failure::new(Kind::Other, format!("no log can be written: {e}")))?;
-        let streams = Streams { input: Stdio::null(), output: Stdio::from(output), error: Stdio::from(error) };
-        return Ok((claim, streams, resumes));
-    }
-    let claim = home.claim(&order.name.clone().map_or_else(draw_name, Ok)?)?;
-    if claim.folder.definition().exists() {
-        let name = &claim.folder.name;
-        let message = format!(
-            "there is a sandbox {name} that was created to stay: `tollgate sandbox start {name}` starts it, and `tollgate sandbox delete {name}` makes room for another"
-        );
-        return Err(Failure::new(Kind::Usage, message));
-    }
-    Ok((claim, Streams { input: Stdio::inherit(), output: Stdio::inherit(), error: Stdio::inherit() }, false))
 }
 
 /// A core dump of this process would hold every secret.

@@ -3,27 +3,22 @@
 //! Bytes are copied between our standard streams and the program's pipes, or its terminal; signals and the window's size are
 //! passed on. When we end, however we end, the connection closes and the program is hung up on.
 
-use std::fs::File;
-use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{IsTerminal, stdin, stdout};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::{pipe2, read};
-use tollgate_supervisor::{Ends, ExecError, Executing, LaunchError, Visit, set_window_size, window_size};
+use tollgate_supervisor::{Ends, ExecError, Executing, LaunchError, Visit, window_size};
 use tollgate_wire::exec::{Exec, WindowSize};
 
 use super::running;
+use super::streams::{PASSED_ON, copy};
 use crate::commands::exit_code;
 use crate::definition::variable;
 use crate::failure::{Failure, Kind};
@@ -79,12 +74,6 @@ pub struct Command {
     timeout: Option<Duration>,
 }
 
-/// At most this is copied at once: what a pipe holds.
-const PART_BYTES: usize = 64 << 10;
-
-/// More than a pipe may hold (pipe(7), pipe-max-size): what comes after it was not the program's.
-const MAX_PIPE_BYTES: usize = 2 << 20;
-
 /// Where no terminal tells its size.
 const USUAL_SIZE: WindowSize = WindowSize { rows: 24, columns: 80 };
 
@@ -136,7 +125,9 @@ pub fn run_inside(sandbox: &SandboxFolder, tty: Tty, command: Command) -> Result
     let Executing { visit, ends } = Executing::start(connection, &exec).map_err(refused)?;
     let visit = Arc::new(visit);
     let raw = matches!(ends, Ends::Terminal(_)).then(Raw::enter);
-    timeout.map(|timeout| end_after(timeout, &visit));
+    if let Some(timeout) = timeout {
+        end_after(timeout, &visit);
+    }
     let (copies, done) = copy(ends, &visit).map_err(|e| lost(&e))?;
     let outcome = visit.wait();
     drop(done);
@@ -176,122 +167,6 @@ fn lost(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Kind::Other, format!("the command cannot be looked after: {error}"))
 }
 
-/// Starts what copies: threads that end with the program, and the pipe that tells them of its end when it is dropped.
-fn copy(ends: Ends, visit: &Arc<Visit>) -> std::io::Result<(Vec<JoinHandle<()>>, OwnedFd)> {
-    let (over, done) = pipe2(OFlag::O_CLOEXEC)?;
-    let over = Arc::new(over);
-    let outputs = match ends {
-        Ends::Pipes { input, output, error } => {
-            pass_signals_on(visit, None);
-            thread::spawn(move || feed(&mut File::from(input)));
-            let (output, error, also) = (File::from(output), File::from(error), Arc::clone(&over));
-            vec![
-                thread::spawn(move || drain(output, &mut stdout(), &over)),
-                thread::spawn(move || drain(error, &mut stderr(), &also)),
-            ]
-        }
-        Ends::Terminal(terminal) => {
-            let (mut keys, screen) = (File::from(terminal.try_clone()?), File::from(terminal.try_clone()?));
-            pass_signals_on(visit, Some(terminal));
-            thread::spawn(move || feed_terminal(&mut keys));
-            vec![thread::spawn(move || drain(screen, &mut stdout(), &over))]
-        }
-    };
-    Ok((outputs, done))
-}
-
-/// Copies standard input until it ends, and then ends the program's.
-fn feed(input: &mut File) {
-    let mut part = vec![0; PART_BYTES];
-    // Unbuffered: what is read here is passed on.
-    while let Ok(length @ 1..) = read_some(stdin(), &mut part) {
-        if input.write_all(&part[..length]).is_err() {
-            return;
-        }
-    }
-}
-
-/// A terminal has no end of its own: it is told by a key.
-fn feed_terminal(keys: &mut File) {
-    feed(keys);
-    if !stdin().is_terminal() {
-        let _ = keys.write_all(END_OF_FILE);
-    }
-}
-
-/// Control-D, as terminals are set when they are made (termios(3), VEOF).
-const END_OF_FILE: &[u8] = b"\x04";
-
-/// Copies what the program writes until it closes it; once the program has ended, only what is there already.
-fn drain(mut from: File, to: &mut dyn Write, over: &OwnedFd) {
-    let mut part = vec![0; PART_BYTES];
-    let mut left = MAX_PIPE_BYTES;
-    while left > 0 {
-        let mut ready = [PollFd::new(from.as_fd(), PollFlags::POLLIN), PollFd::new(over.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, PollTimeout::NONE) {
-            Err(Errno::EINTR) => continue,
-            Err(_) => return,
-            Ok(_) => {}
-        }
-        let [readable, is_over] = ready.map(|fd| fd.any().unwrap_or(true));
-        // Nothing to read, and the program has ended.
-        if !readable {
-            return;
-        }
-        // A terminal that nobody holds any more answers with an error (EIO).
-        let Ok(length @ 1..) = from.read(&mut part) else { return };
-        if is_over {
-            left = left.saturating_sub(length);
-        }
-        if to.write_all(&part[..length]).and_then(|()| to.flush()).is_err() {
-            return;
-        }
-    }
-}
-
-fn read_some(from: impl AsFd, part: &mut [u8]) -> nix::Result<usize> {
-    loop {
-        match read(&from, part) {
-            Err(Errno::EINTR) => {}
-            done => return done,
-        }
-    }
-}
-
-/// What a program may be told by signals. A stop (`SIGTSTP`) is for us: the program is another session's.
-static PASSED_ON: std::sync::LazyLock<SigSet> = std::sync::LazyLock::new(|| {
-    let all = [
-        Signal::SIGINT,
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGWINCH,
-    ];
-    all.into_iter().collect()
-});
-
-/// Passes signals on, and the window's size where there is a terminal.
-fn pass_signals_on(visit: &Arc<Visit>, terminal: Option<OwnedFd>) {
-    let visit = Arc::clone(visit);
-    thread::spawn(move || {
-        while let Ok(signal) = PASSED_ON.wait() {
-            match (signal, &terminal) {
-                (Signal::SIGWINCH, Some(terminal)) => {
-                    // A window that is gone has no size.
-                    let _ = window_size(stdin()).and_then(|size| set_window_size(terminal, size));
-                }
-                (Signal::SIGWINCH, None) => {}
-                (signal, _) => {
-                    // The program may have ended in this moment.
-                    let _ = visit.signal(signal as i32);
-                }
-            }
-        }
-    });
-}
-
 /// Ends this process, and so the program, when it took too long.
 fn end_after(timeout: Duration, visit: &Arc<Visit>) {
     let visit = Arc::clone(visit);
@@ -307,7 +182,7 @@ fn end_after(timeout: Duration, visit: &Arc<Visit>) {
 /// Our terminal, as it was before its keys went to the program.
 struct Raw;
 
-static BEFORE: std::sync::Mutex<Option<Termios>> = std::sync::Mutex::new(None);
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 impl Raw {
     /// Every key goes to the program: interrupt, stop and end of file too.
@@ -315,7 +190,7 @@ impl Raw {
         if let Ok(before) = tcgetattr(stdin()) {
             let mut raw = before.clone();
             cfmakeraw(&mut raw);
-            *BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(before);
+            *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
             // A terminal that cannot be set shows keys twice, which is no reason to end.
             let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &raw);
         }
@@ -324,7 +199,7 @@ impl Raw {
 
     /// As it was.
     fn leave() {
-        let before = BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(before) = before {
             // A terminal that is gone needs nothing.
             let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &before);

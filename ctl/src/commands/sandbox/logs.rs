@@ -126,8 +126,8 @@ fn next(path: &Path, current: Option<&File>) -> std::io::Result<Option<File>> {
 
 fn last_lines(text: &[u8], lines: usize) -> &[u8] {
     let whole = text.strip_suffix(b"\n").unwrap_or(text);
-    let ends = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
-    match lines.checked_sub(1).and_then(|before| ends.skip(before).next()) {
+    let mut ends = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+    match lines.checked_sub(1).and_then(|before| ends.nth(before)) {
         Some(at) => &text[at + 1..],
         None if lines == 0 => &[],
         None => text,

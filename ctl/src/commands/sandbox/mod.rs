@@ -3,6 +3,7 @@
 mod exec;
 mod logs;
 mod show;
+mod streams;
 
 use std::process::ExitCode;
 
@@ -91,7 +92,9 @@ pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
         SandboxCommand::Stop { names } => {
             each(&names, |name| stop(name).map(|_| eprintln!("tollgate: {name} is stopped")))?
         }
-        SandboxCommand::Start { names } => each(&names, |name| Ok(say_started("started", name, &start(name)?)))?,
+        SandboxCommand::Start { names } => {
+            each(&names, |name| start(name).map(|started| say_started("started", name, &started)))?;
+        }
         SandboxCommand::Delete { names } => {
             each(&names, |name| delete(name).map(|()| eprintln!("tollgate: {name} is deleted")))?;
         }

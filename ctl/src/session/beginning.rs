@@ -1,0 +1,63 @@
+//! What a sandbox begins with: its folder, its streams, its policy. They differ where it stays.
+
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use tollgate_policy::document::Attachment;
+use tollgate_supervisor::Streams;
+
+use super::policy_file::{Content, PolicyFile};
+use super::{Order, draw_name, policies};
+use crate::failure::{Failure, Kind};
+use crate::home::{Claim, Home};
+
+/// A sandbox that nobody waits for.
+pub struct Detached {
+    /// Its folder, which is this process's alone.
+    pub claim: Claim,
+    /// Where the agent's output goes.
+    pub output: OwnedFd,
+    /// It was there before: the policy that was accepted last is in force, and not what the file said first.
+    pub resumes: bool,
+}
+
+/// The policy that a sandbox begins with.
+pub struct Beginning {
+    pub file: PolicyFile,
+    pub content: Content,
+    /// Hash of what the file brought last, where the policy is not the file's.
+    pub brought: Option<String>,
+}
+
+impl Beginning {
+    /// What the file says, or, where a sandbox is started again, what was accepted last.
+    pub fn of(order: &Order, resumes: Option<&Detached>, attachments: Vec<Attachment>) -> Result<Self, Failure> {
+        let newest = resumes.map_or(Ok(None), |detached| policies::newest(&detached.claim.folder))?;
+        if let Some((content, brought)) = newest {
+            let file = PolicyFile::or_gone(&order.policy).attaching(attachments);
+            let brought = file.path().exists().then_some(brought);
+            return Ok(Self { file, content, brought });
+        }
+        let file = PolicyFile::new(&order.policy)?.attaching(attachments);
+        let content = file.read()?;
+        Ok(Self { file, content, brought: None })
+    }
+}
+
+/// The folder, and where the agent's streams lead.
+pub fn place(home: &Home, order: &Order, detached: Option<Detached>) -> Result<(Claim, Streams), Failure> {
+    if let Some(Detached { claim, output, .. }) = detached {
+        let error = output.try_clone().map_err(|e| Failure::new(Kind::Other, format!("no log can be written: {e}")))?;
+        let streams = Streams { input: Stdio::null(), output: Stdio::from(output), error: Stdio::from(error) };
+        return Ok((claim, streams));
+    }
+    let claim = home.claim(&order.name.clone().map_or_else(draw_name, Ok)?)?;
+    if claim.folder.definition().exists() {
+        let name = &claim.folder.name;
+        let message = format!(
+            "there is a sandbox {name} that was created to stay: `tollgate sandbox start {name}` starts it, and `tollgate sandbox delete {name}` makes room for another"
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    Ok((claim, Streams { input: Stdio::inherit(), output: Stdio::inherit(), error: Stdio::inherit() }))
+}
