@@ -75,8 +75,11 @@ impl SandboxFolder {
         let lock = self.open_lock().map_err(failed)?;
         let (done, ended) = channel();
         let wait = move || {
+            let locked = fcntl(&lock, FcntlArg::F_OFD_SETLKW(&whole(libc::F_WRLCK)));
+            // It is for others to take from here on.
+            drop(lock);
             // Nobody is there to hear it after the patience.
-            let _ = done.send(fcntl(&lock, FcntlArg::F_OFD_SETLKW(&whole(libc::F_WRLCK))));
+            let _ = done.send(locked);
         };
         // The kernel has no bound for this wait; the thread ends with this process.
         thread::Builder::new().spawn(wait).map_err(failed)?;

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
 use tollgate_policy::document::Attachment;
+use tollgate_proxy::Digested;
 use tollgate_supervisor::Streams;
 
 use super::policy_file::{Content, PolicyFile};
@@ -35,13 +36,36 @@ impl Beginning {
         let newest = resumes.map_or(Ok(None), |detached| policies::newest(&detached.claim.folder))?;
         if let Some((content, brought)) = newest {
             let file = PolicyFile::or_gone(&order.policy).attaching(attachments);
-            let brought = file.path().exists().then_some(brought);
-            return Ok(Self { file, content, brought });
+            return Ok(Self { file, content, brought: Some(brought) });
         }
         let file = PolicyFile::new(&order.policy)?.attaching(attachments);
         let content = file.read()?;
         Ok(Self { file, content, brought: None })
     }
+}
+
+/// Hash of what the file brought last, where the file is to be followed.
+///
+/// An edit that was made while a sandbox was stopped counts, unless the agent could have made it: the file lies where it
+/// writes, and nothing fenced it (it was gone, or replaced as a whole) before the end.
+pub fn followed(file: &PolicyFile, brought: Option<String>, is_writable: bool, current: &str) -> Option<String> {
+    let Some(brought) = brought else { return Some(current.to_owned()) };
+    if !file.path().exists() {
+        eprintln!(
+            "tollgate: warning: the policy file {} is gone; `policy set` changes the policy",
+            file.path().display()
+        );
+        return None;
+    }
+    let says = || file.load().ok().map(|policy| Digested::from(policy).sha256().to_owned());
+    if is_writable && says().as_ref() != Some(&brought) {
+        eprintln!(
+            "tollgate: warning: the policy file {} lies where the agent writes and is not what it last was, so it is not followed; `policy set` changes the policy",
+            file.path().display()
+        );
+        return None;
+    }
+    Some(brought)
 }
 
 /// The folder, and where the agent's streams lead.

@@ -43,7 +43,7 @@ use crate::credentials::{Access, Keeper, Keeping, Network, SecretArgument, Store
 use crate::failure::{Failure, Kind};
 use crate::home::{Claim, Home, SandboxFolder, random};
 use crate::operator;
-use beginning::{Beginning, place};
+use beginning::{Beginning, followed, place};
 use forward::Forwarder;
 use policy_file::{Fence, Follower, Following};
 use visitors::Visitors;
@@ -126,18 +126,16 @@ impl Session {
         let authority =
             CertificateAuthority::new(&name, &limits).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
         trust::write(folder, &authority)?;
-        let segment = folder.next_segment();
-        let session = format!("{name}/{segment}");
-        let journal =
-            Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
-        let journal = Arc::new(journal);
+        let journal = open_journal(&home, folder)?;
         let rules = Arc::new(Rules::new(policy, vault));
         let opened = Policies::open(file, &content, &rules, &journal, folder);
         let policies = opened.inspect_err(|failure| abandon(&journal, failure.message()))?;
         let confined = tollgate_supervisor::launch_with(&cell, streams).map_err(|e| not_started(&journal, &e))?;
         raise_file_limit();
         let (sockets, identifier, root, confined) = take_sockets(confined);
-        let fence = grants::writable(&cell.files, policies.file().path()).then(|| Fence::new(root));
+        let is_writable = grants::writable(&cell.files, policies.file().path());
+        let fence = is_writable.then(|| Fence::new(root));
+        let brought = followed(policies.file(), brought, is_writable, &rules.current().policy_sha256);
         let setup = Setup {
             rules: Arc::clone(&rules),
             journal: Arc::clone(&journal),
@@ -149,8 +147,6 @@ impl Session {
         };
         let status = status(&name, &order, &rules, &confined.controls, journal.path());
         let gate = Gate::new(setup);
-        let brought =
-            brought.or_else(|| policies.file().path().exists().then(|| rules.current().policy_sha256.clone()));
         let session = Self {
             confined,
             order,
@@ -247,6 +243,14 @@ impl Session {
         };
         self.journal.record(&event).and_then(|()| self.journal.sync()).map_err(journal_failure)
     }
+}
+
+/// The next segment of the sandbox's journal.
+fn open_journal(home: &Home, folder: &SandboxFolder) -> Result<Arc<Journal>, Failure> {
+    let segment = folder.next_segment();
+    let session = format!("{}/{segment}", folder.name);
+    let journal = Journal::create(&folder.journal(), &segment, &session, home.journal_key()?);
+    journal.map(Arc::new).map_err(journal_failure)
 }
 
 /// A core dump of this process would hold every secret.

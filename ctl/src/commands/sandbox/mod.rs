@@ -6,6 +6,7 @@ mod show;
 mod streams;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use http::Method;
@@ -161,25 +162,23 @@ pub fn stop(name: &str) -> Result<Claim, Failure> {
     if !folder.is_held() {
         return Err(Failure::new(Kind::Other, format!("the sandbox {name} does not run")));
     }
-    tell_to_stop(&folder)?;
+    match crate::commands::runtime()?.block_on(ask::<u32>(&folder.socket(), Method::POST, STOP)) {
+        Ok(_) => {}
+        Err(ClientError::NotRunning) => {
+            let message = format!("the sandbox {name} is starting; try again in a moment");
+            return home.claim_within(name, ENDING).map_err(|_| Failure::new(Kind::Other, message));
+        }
+        Err(error) => {
+            eprintln!("tollgate: the sandbox {name}: {error}; it is killed");
+            kill_process(&folder)?;
+        }
+    }
     // What is asked to end is ended after its grace; the rest is the journal's last words.
     home.claim_within(name, STOP_GRACE * 2)
 }
 
-fn tell_to_stop(folder: &SandboxFolder) -> Result<(), Failure> {
-    let name = &folder.name;
-    match crate::commands::runtime()?.block_on(ask::<u32>(&folder.socket(), Method::POST, STOP)) {
-        Ok(_) => Ok(()),
-        Err(ClientError::NotRunning) => {
-            let message = format!("the sandbox {name} is starting or ending; try again in a moment");
-            Err(Failure::new(Kind::Other, message))
-        }
-        Err(error) => {
-            eprintln!("tollgate: the sandbox {name}: {error}; it is killed");
-            kill_process(folder)
-        }
-    }
-}
+/// A process that was killed answers nobody, and holds its folder until the kernel has taken it apart.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// A process that holds the folder and does not answer is ended by who listens on its socket.
 fn kill_process(folder: &SandboxFolder) -> Result<(), Failure> {
