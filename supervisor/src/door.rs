@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::sys::stat::fstat;
+use nix::unistd::{Gid, Uid, fchown};
 use tollgate_wire::exec::Exec;
 
 use crate::error::LaunchError;
@@ -16,7 +17,11 @@ use crate::handover::{Answer, Channel, Family, Order};
 
 /// Reaches into the sandbox, from any thread.
 #[derive(Debug, Clone)]
-pub struct Door(Arc<Channel>);
+pub struct Door {
+    channel: Arc<Channel>,
+    /// User and group of what runs inside, where they are not ours.
+    run_as: Option<(u32, u32)>,
+}
 
 /// A client that asked for a program and is not inside yet.
 #[derive(Debug)]
@@ -34,8 +39,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Door {
-    pub(crate) fn new(channel: Arc<Channel>) -> Self {
-        Self(channel)
+    pub(crate) fn new(channel: Arc<Channel>, run_as: Option<(u32, u32)>) -> Self {
+        Self { channel, run_as }
     }
 
     /// Passes a signal on to the agent. A sandbox without one ends by `SIGTERM`.
@@ -43,7 +48,7 @@ impl Door {
     /// # Errors
     /// When the sandbox has ended.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        self.0.send(&Order::Signal(signal), &[])
+        self.channel.send(&Order::Signal(signal), &[])
     }
 
     /// Runs what a visitor asked for; process 1 answers it from here on.
@@ -52,9 +57,12 @@ impl Door {
     /// When the sandbox has ended.
     pub fn admit(&self, visitor: Visitor) -> Result<()> {
         let Visitor { connection, streams, exec } = visitor;
+        if let Some(run_as) = self.run_as {
+            streams.iter().try_for_each(|pipe| give(pipe, run_as))?;
+        }
         let connection = connection.stream().as_raw_fd();
         let all: Vec<_> = std::iter::once(connection).chain(streams.iter().map(AsRawFd::as_raw_fd)).collect();
-        self.0.send(&Order::Admit(Box::new(exec)), &all)
+        self.channel.send(&Order::Admit(Box::new(exec)), &all)
     }
 
     /// A TCP socket of the sandbox's network that is not connected yet. Blocks until process 1 has made it.
@@ -64,7 +72,7 @@ impl Door {
     pub fn socket(&self, family: Family) -> Result<OwnedFd> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        self.0.send(&Order::Socket(family), &[theirs.as_raw_fd()])?;
+        self.channel.send(&Order::Socket(family), &[theirs.as_raw_fd()])?;
         drop(theirs);
         match Channel::new(ours).receive::<Answer>()? {
             (Answer::Socket, mut descriptors) => descriptors.pop().ok_or_else(|| ErrorKind::InvalidData.into()),
@@ -76,8 +84,16 @@ impl Door {
     /// Ends the sandbox and everything in it, at once.
     pub fn slam(&self) {
         // One that has ended needs no end.
-        let _ = self.0.stream().shutdown(Shutdown::Both);
+        let _ = self.channel.stream().shutdown(Shutdown::Both);
     }
+}
+
+/// Gives a pipe to the user of what runs inside, so that `/dev/stdout` and the like can be opened anew there.
+///
+/// # Errors
+/// When it is not ours to give.
+pub fn give(pipe: &OwnedFd, (user, group): (u32, u32)) -> Result<()> {
+    Ok(fchown(pipe, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?)
 }
 
 impl Visitor {

@@ -29,6 +29,7 @@ pub struct Confined {
     child: Child,
     _keeper: Keeper,
     sockets: Option<Sockets>,
+    run_as: Option<(u32, u32)>,
     /// Protections and how they stand.
     pub controls: Vec<Control>,
 }
@@ -84,7 +85,8 @@ pub fn launch_with(cell: &Cell, streams: Streams) -> Result<Confined, LaunchErro
     ours.set_read_timeout(Some(BUILD_TIMEOUT)).at("bound the wait")?;
     let (child, keeper) = start_supervisor(theirs, streams).at("start the supervisor")?;
     let channel = Arc::new(Channel::new(ours));
-    let confined = Confined { channel, child, _keeper: keeper, sockets: None, controls: Vec::new() };
+    let confined =
+        Confined { channel, child, _keeper: keeper, sockets: None, run_as: cell.run_as, controls: Vec::new() };
     confined.build(cell)
 }
 
@@ -178,7 +180,7 @@ impl Confined {
     /// The way to reach what runs inside.
     #[must_use]
     pub fn door(&self) -> Door {
-        Door::new(Arc::clone(&self.channel))
+        Door::new(Arc::clone(&self.channel), self.run_as)
     }
 
     /// Waits for the agent's end. A supervisor that is gone has taken the agent with it.

@@ -29,7 +29,7 @@ mod terminal;
 mod view;
 mod visits;
 
-pub use door::{Door, Visitor};
+pub use door::{Door, Visitor, give};
 pub use error::LaunchError;
 pub use exec::{Ends, ExecError, Executing, Visit, set_window_size, window_size};
 pub use handover::{Family, Outcome};

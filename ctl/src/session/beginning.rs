@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use tollgate_policy::document::Attachment;
 use tollgate_proxy::Digested;
-use tollgate_supervisor::Streams;
+use tollgate_supervisor::{Streams, give};
 
 use super::policy_file::{Content, PolicyFile};
 use super::{Order, draw_name, policies};
@@ -68,12 +68,10 @@ pub fn followed(file: &PolicyFile, brought: Option<String>, is_writable: bool, c
     Some(brought)
 }
 
-/// The folder, and where the agent's streams lead.
-pub fn place(home: &Home, order: &Order, detached: Option<Detached>) -> Result<(Claim, Streams), Failure> {
+/// The folder, and the pipe that the agent's output goes to where it does not go where ours does.
+pub fn place(home: &Home, order: &Order, detached: Option<Detached>) -> Result<(Claim, Option<OwnedFd>), Failure> {
     if let Some(Detached { claim, output, .. }) = detached {
-        let error = output.try_clone().map_err(|e| Failure::new(Kind::Other, format!("no log can be written: {e}")))?;
-        let streams = Streams { input: Stdio::null(), output: Stdio::from(output), error: Stdio::from(error) };
-        return Ok((claim, streams));
+        return Ok((claim, Some(output)));
     }
     let claim = home.claim(&order.name.clone().map_or_else(draw_name, Ok)?)?;
     if claim.folder.definition().exists() {
@@ -83,5 +81,16 @@ pub fn place(home: &Home, order: &Order, detached: Option<Detached>) -> Result<(
         );
         return Err(Failure::new(Kind::Usage, message));
     }
-    Ok((claim, Streams { input: Stdio::inherit(), output: Stdio::inherit(), error: Stdio::inherit() }))
+    Ok((claim, None))
+}
+
+/// Where the agent's streams lead.
+pub fn streams(output: Option<OwnedFd>, run_as: Option<(u32, u32)>) -> Result<Streams, Failure> {
+    let Some(output) = output else {
+        return Ok(Streams { input: Stdio::inherit(), output: Stdio::inherit(), error: Stdio::inherit() });
+    };
+    let given = run_as.map_or(Ok(()), |run_as| give(&output, run_as));
+    let error = given.and_then(|()| output.try_clone());
+    let error = error.map_err(|e| Failure::new(Kind::Other, format!("no log can be written: {e}")))?;
+    Ok(Streams { input: Stdio::null(), output: Stdio::from(output), error: Stdio::from(error) })
 }

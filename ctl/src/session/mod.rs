@@ -43,7 +43,7 @@ use crate::credentials::{Access, Keeper, Keeping, Network, SecretArgument, Store
 use crate::failure::{Failure, Kind};
 use crate::home::{Claim, Home, SandboxFolder, random};
 use crate::operator;
-use beginning::{Beginning, followed, place};
+use beginning::{Beginning, followed, place, streams};
 use forward::Forwarder;
 use policy_file::{Fence, Follower, Following};
 use visitors::Visitors;
@@ -118,7 +118,7 @@ impl Session {
         let network = Network::of(&order.pins, tls.clone());
         let keeper = Keeper::open(&order.secrets, Access { store: Store::of(&home), network }, draw)?;
         let vault = Arc::new(keeper.vault(Instant::now()));
-        let (claim, streams) = place(&home, &order, detached)?;
+        let (claim, output) = place(&home, &order, detached)?;
         let (folder, name) = (&claim.folder, claim.folder.name.clone());
         let forwarders = order.forwards.iter().map(Forwarder::bind).collect::<Result<Vec<_>, _>>()?;
         let cell = cell(&order, &home, &policy, &vault, &file, folder)?;
@@ -130,7 +130,8 @@ impl Session {
         let rules = Arc::new(Rules::new(policy, vault));
         let opened = Policies::open(file, &content, &rules, &journal, folder);
         let policies = opened.inspect_err(|failure| abandon(&journal, failure.message()))?;
-        let confined = tollgate_supervisor::launch_with(&cell, streams).map_err(|e| not_started(&journal, &e))?;
+        let confined = tollgate_supervisor::launch_with(&cell, streams(output, cell.run_as)?)
+            .map_err(|e| not_started(&journal, &e))?;
         raise_file_limit();
         let (sockets, identifier, root, confined) = take_sockets(confined);
         let is_writable = grants::writable(&cell.files, policies.file().path());

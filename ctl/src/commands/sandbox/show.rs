@@ -165,8 +165,9 @@ fn command(sandbox: &Sandbox) -> String {
 }
 
 fn policy_file(sandbox: &Sandbox) -> String {
-    let kept = sandbox.definition.as_ref().map(|kept| kept.workdir.join(&kept.options.policy).display().to_string());
-    kept.or(sandbox.status.as_ref().map(|status| status.policy_file.clone())).unwrap_or_else(|| "-".to_owned())
+    let path = sandbox.definition.as_ref().map(|kept| kept.workdir.join(&kept.options.policy));
+    let path = path.map(|path| path.canonicalize().unwrap_or(path).display().to_string());
+    path.or(sandbox.status.as_ref().map(|status| status.policy_file.clone())).unwrap_or_else(|| "-".to_owned())
 }
 
 fn forwards(sandbox: &Sandbox) -> Vec<String> {
