@@ -41,6 +41,8 @@ pub struct Limits {
     pub connect_seconds: u32,
     /// Connections to one upstream at a time, where it speaks HTTP/1.
     pub upstream_connections: u32,
+    /// Connections to all upstreams together; each agent has as many.
+    pub all_upstream_connections: u32,
     /// How long a connection to an upstream is kept without use: most servers close theirs after a minute.
     pub upstream_idle_seconds: u32,
     /// Kibibytes of all bodies together that are kept because they were judged by what is in them.
@@ -86,6 +88,7 @@ impl Default for Limits {
             stall_seconds: 120,
             connect_seconds: 10,
             upstream_connections: 512,
+            all_upstream_connections: 4096,
             upstream_idle_seconds: 50,
             judged_kibibytes: 256 * 1024,
             leaves: 1024,
@@ -155,7 +158,7 @@ mod tests {
     fn settings() {
         check("connections=20000", "set");
         check("connections", "`connections` is not NAME=NUMBER");
-        check("connection=1", "there is no limit `connection`; there are: connect_seconds, connections, ");
+        check("connection=1", "there is no limit `connection`; there are: all_upstream_connections, connect_seconds, ");
         check("streams=0", "`streams` must be");
         check("streams=-1", "`streams` must be");
         check("streams=4294967296", "`streams` must be");

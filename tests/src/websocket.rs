@@ -1,5 +1,9 @@
 //! Both ends of a WebSocket for tests (RFC 6455), over any stream.
 
+use std::io::Read;
+
+use flate2::read::DeflateDecoder;
+use flate2::{Compress, Compression, FlushCompress};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tollgate_inspect::websocket::{Header, Opcode, Sender, mask};
 
@@ -16,6 +20,7 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 pub struct Socket<S> {
     stream: S,
     own: Sender,
+    deflated: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -36,19 +41,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         stream.write_all(request.as_bytes()).await.expect("sent");
         let head = head(&mut stream).await;
         match head.starts_with("HTTP/1.1 101") && head.contains(ACCEPT) {
-            true => Ok((Self { stream, own: Sender::Client }, head)),
+            true => Ok((Self { stream, own: Sender::Client, deflated: false }, head)),
             false => Err(head),
         }
     }
 
     /// A client's end of one that is open.
     pub fn client(stream: S) -> Self {
-        Self { stream, own: Sender::Client }
+        Self { stream, own: Sender::Client, deflated: false }
     }
 
     /// A server's end of one that is open.
     pub fn server(stream: S) -> Self {
-        Self { stream, own: Sender::Server }
+        Self { stream, own: Sender::Server, deflated: false }
     }
 
     /// Takes it as a server.
@@ -57,7 +62,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let answer = format!("{}\r\n", answer(&head));
         stream.write_all(answer.as_bytes()).await.expect("sent");
         stream.flush().await.expect("sent");
-        Self { stream, own: Sender::Server }
+        Self { stream, own: Sender::Server, deflated: false }
+    }
+
+    /// Takes one of a client that offers compression as a server that compresses.
+    pub async fn accept_deflated(mut stream: S) -> Self {
+        let head = head(&mut stream).await;
+        assert!(head.to_ascii_lowercase().contains("permessage-deflate; server_no_context_takeover"), "{head}");
+        let agreed = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover";
+        let answer = format!("{}{agreed}\r\n\r\n", answer(&head));
+        stream.write_all(answer.as_bytes()).await.expect("sent");
+        stream.flush().await.expect("sent");
+        Self::server(stream).deflated()
+    }
+
+    /// An open one with compressed messages, each on its own (RFC 7692).
+    #[must_use]
+    pub fn deflated(self) -> Self {
+        Self { deflated: true, ..self }
     }
 
     /// Sends bytes as they are.
@@ -82,9 +104,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         let key = matches!(self.own, Sender::Client).then_some([1, 2, 3, 4]);
         let mut frame = Vec::new();
-        Header { fin: true, opcode, mask: key, payload: payload.len() as u64 }.write(&mut frame);
+        let compressed = self.deflated && matches!(opcode, Opcode::Text | Opcode::Binary);
+        let payload = if compressed { deflate(payload) } else { payload.to_vec() };
+        Header { fin: true, compressed, opcode, mask: key, payload: payload.len() as u64 }.write(&mut frame);
         let start = frame.len();
-        frame.extend_from_slice(payload);
+        frame.extend_from_slice(&payload);
         if let Some(key) = key {
             mask(&mut frame[start..], key, 0);
         }
@@ -93,17 +117,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// The next message; nothing when the other end has gone.
     pub async fn next(&mut self) -> Option<(Opcode, Vec<u8>)> {
-        let mut message: Option<(Opcode, Vec<u8>)> = None;
-        loop {
+        let (first, mut held) = soon("a frame", self.frame()).await?;
+        let mut fin = first.fin;
+        while !fin {
             let (header, payload) = soon("a frame", self.frame()).await?;
-            match &mut message {
-                Some((_, held)) => held.extend(payload),
-                None => message = Some((header.opcode, payload)),
-            }
-            if header.fin {
-                return message;
-            }
+            held.extend(payload);
+            fin = header.fin;
         }
+        assert!(first.compressed || !self.deflated || first.opcode.is_control(), "not compressed");
+        Some((first.opcode, if first.compressed { inflate(&held) } else { held }))
     }
 
     async fn frame(&mut self) -> Option<(Header, Vec<u8>)> {
@@ -114,7 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let mut bytes = Vec::new();
         let header = loop {
             bytes.push(self.stream.read_u8().await.ok()?);
-            if let Some((header, _)) = Header::read(&bytes, from).expect("a frame") {
+            let read = if self.deflated { Header::read_deflated } else { Header::read };
+            if let Some((header, _)) = read(&bytes, from).expect("a frame") {
                 break header;
             }
         };
@@ -126,6 +149,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Some((header, payload))
     }
 }
+
+/// One message as it is sent (RFC 7692, section 7.2.1).
+#[must_use]
+pub fn deflate(message: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(message.len() + 64);
+    let mut state = Compress::new(Compression::best(), false);
+    state.compress_vec(message, &mut packed, FlushCompress::Sync).expect("room");
+    assert!(packed.len() < packed.capacity() && packed.ends_with(&TAIL), "flushed");
+    packed.truncate(packed.len() - TAIL.len());
+    packed
+}
+
+/// One message as it was before.
+fn inflate(message: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    DeflateDecoder::new([message, &TAIL, &[1, 0, 0, 0xff, 0xff]].concat().as_slice())
+        .read_to_end(&mut plain)
+        .expect("deflate");
+    plain
+}
+
+/// What is not sent of a message (RFC 7692, section 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// Everything up to an empty line.
 pub async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {

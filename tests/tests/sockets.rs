@@ -27,6 +27,7 @@ network_policies:
 
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: chat.test\r\nConnection: close\r\n\r\n";
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+const ALONE: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
 
 /// A frame with RSV1 set, as compressed messages have it: a text of one byte, its mask zero.
 const COMPRESSED: [u8; 7] = [0xc1, 0x81, 0, 0, 0, 0, b'x'];
@@ -101,8 +102,12 @@ async fn e2_e3_e8_answers_that_open_nothing() {
         check_answer(choose, OFFERED, "502").await;
     }
     check_answer(|head| format!("{}Sec-WebSocket-Protocol: chat\r\n\r\n", answer(head)), "", "502").await;
-    // Offered by the client, and not passed on, since messages are read here.
-    check_answer(|head| format!("{}{DEFLATE}\r\n", answer(head)), DEFLATE, "502").await;
+    // Offered by the client, and not so by the gate, which reads messages here: one by one.
+    for chosen in ["permessage-deflate", "permessage-bzip2", "permessage-deflate; client_max_window_bits=9"] {
+        let choose = move |head: &str| format!("{}Sec-WebSocket-Extensions: {chosen}\r\n\r\n", answer(head));
+        check_answer(choose, DEFLATE, "502").await;
+    }
+    check_answer(|head| format!("{}{ALONE}\r\n", answer(head)), "", "502").await;
 }
 
 /// What a client sends before it knows that the socket is open waits here until it is.
@@ -134,9 +139,8 @@ async fn check_frames(frames: &[&[u8]], code: u16) {
     let gate = start(POLICY, &upstreams, &upstream);
     let stream = gate.tls("chat.test", &["http/1.1"]).await;
     let (mut socket, agreed) = Socket::open_with(stream, "chat.test", "/ws", DEFLATE).await.expect("opened");
-    for head in [&agreed, &text(&asked)] {
-        assert!(!head.to_ascii_lowercase().contains("extensions"), "what is read is not compressed: {head}");
-    }
+    assert!(!agreed.to_ascii_lowercase().contains("extensions"), "the upstream does not compress: {agreed}");
+    assert!(text(&asked).contains("permessage-deflate"), "{}", text(&asked));
     socket.write(&frames.concat()).await;
     let (opcode, payload) = socket.next().await.expect("a close");
     assert_eq!((opcode, &payload[..2]), (Opcode::Close, &code.to_be_bytes()[..]), "{frames:?}");

@@ -191,7 +191,7 @@ fn websockets_say_and_hear() {
     let (bench, upstreams, runtime) = start();
     let _inside = runtime.enter();
     let upstream = upstreams.serve("chat.test", &["http/1.1"], |stream| async move {
-        let mut socket = Socket::accept(stream).await;
+        let mut socket = Socket::accept_deflated(stream).await;
         while let Some((opcode, payload)) = socket.next().await {
             socket.send(opcode, &payload).await;
             if opcode == Opcode::Close {
@@ -207,7 +207,8 @@ fn websockets_say_and_hear() {
         r#"import os, ssl, time
 from websockets.sync.client import connect
 context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
-with connect("wss://chat.test/ws", ssl=context, compression=None) as socket:
+with connect("wss://chat.test/ws", ssl=context) as socket:
+    assert "permessage-deflate" in socket.response.headers["Sec-WebSocket-Extensions"]
     for size in (2, 70000):
         socket.send("h" * size)
         assert socket.recv(timeout=20) == "h" * size

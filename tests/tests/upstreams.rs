@@ -232,6 +232,54 @@ async fn o8_slow_replies_hold_up_nobody_else() {
     assert_eq!(again.await, StatusCode::OK);
 }
 
+/// All upstreams share one bound: connections that nobody uses make room, others are waited for and then refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o8_all_upstreams_together_are_bounded() {
+    let upstreams = Upstreams::new();
+    let serve = |name: &'static str| {
+        upstreams.serve(name, &["http/1.1"], |stream| async move {
+            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(TokioIo::new(stream), service_fn(ok)).await;
+        })
+    };
+    let names = ["a.test", "b.test", "c.test", "d.test"];
+    let serving = names.map(serve);
+    let slow = upstreams.serve("slow.test", &["http/1.1"], |mut stream| async move {
+        head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx").await;
+        let _ = stream.flush().await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let mut policy = POLICY.to_owned();
+    for name in names.iter().chain(&["slow.test"]) {
+        policy += &format!("    - {{host: {name}, port: 443, protocol: rest, access: full}}\n");
+    }
+    let mut plan = Plan::new(&policy).pin("slow.test:443", slow.address);
+    for (name, upstream) in names.iter().zip(&serving) {
+        plan = plan.pin(&format!("{name}:443"), upstream.address);
+    }
+    let gate = plan.limit("all_upstream_connections=2").limit("connect_seconds=1").start(&upstreams);
+    let ask = |name: &str| format!("GET /x HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+    // Each leaves an idle connection behind, which the next but one takes the place of.
+    for name in names.iter().chain(&names) {
+        let reply = gate.raw(name, ask(name).as_bytes()).await;
+        assert_eq!(statuses(&reply), ["200"], "{name}: {reply}");
+    }
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut client = gate.http1("slow.test").await;
+        let request = Request::get("/x").header("host", "slow.test").body(Full::default().boxed()).expect("valid");
+        held.push((soon("a head", client.send_request(request)).await.expect("a reply"), client));
+    }
+    let refused = gate.raw("a.test", ask("a.test").as_bytes()).await;
+    assert_eq!(statuses(&refused), ["503"], "{refused}");
+    assert!(refused.contains("upstream_busy") && refused.contains("as many connections"), "{refused}");
+    drop(held);
+    let served =
+        soon("a place", async { while statuses(&gate.raw("a.test", ask("a.test").as_bytes()).await) != ["200"] {} });
+    served.await;
+}
+
 /// The length that a gRPC message claims is believed by nobody here: it passes as it is, or is refused unread.
 #[tokio::test]
 async fn d10_o10_a_message_that_claims_to_be_huge() {

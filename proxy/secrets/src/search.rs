@@ -6,8 +6,7 @@
 //!
 //! Deliberately not an automaton: that would hold the patterns in tables that nobody can wipe.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use zeroize::Zeroizing;
 
 /// A byte string that is searched for.
@@ -16,8 +15,8 @@ type Pattern = Zeroizing<Vec<u8>>;
 /// Many byte strings, prepared to be searched for.
 pub(crate) struct Searcher {
     patterns: Vec<Pattern>,
-    /// Patterns by their first bytes, longest first.
-    by_head: HashMap<[u8; HEAD], Vec<u32>>,
+    /// Patterns by their first bytes, in the order of their bytes.
+    by_head: HashMap<[u8; HEAD], Vec<Candidate>>,
     /// What is shorter than a head and begins one.
     beginnings: HashSet<Box<[u8]>>,
     heads: Bits,
@@ -26,6 +25,14 @@ pub(crate) struct Searcher {
     gram: usize,
     stride: usize,
     longest: usize,
+}
+
+/// A pattern among those with the same head.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    pattern: u32,
+    /// The place among them of the longest that this one begins with.
+    shorter: Option<u32>,
 }
 
 /// One occurrence.
@@ -56,20 +63,30 @@ impl Searcher {
         }
         let longest = usable().map(|pattern| pattern.len()).max().unwrap_or(0);
         let beginnings = usable().flat_map(|pattern| (1..HEAD).map(|end| Box::from(&pattern[..end]))).collect();
-        let mut searcher = Self { by_head: HashMap::new(), beginnings, patterns, heads, grams, gram, stride, longest };
+        let mut searcher =
+            Self { by_head: HashMap::default(), beginnings, patterns, heads, grams, gram, stride, longest };
         searcher.sort_by_head();
         searcher
     }
 
     fn sort_by_head(&mut self) {
-        for (index, pattern) in self.patterns.iter().enumerate() {
-            if let Some(head) = pattern.first_chunk::<HEAD>() {
-                let index = u32::try_from(index).expect("patterns are a few for each of a few hundred secrets");
-                self.by_head.entry(*head).or_default().push(index);
+        let count = |count: usize| u32::try_from(count).expect("patterns are a few for each of a few hundred secrets");
+        let mut order: Vec<usize> = (0..self.patterns.len()).collect();
+        // Of equal ones the first is the last, where the search begins.
+        order.sort_by_key(|index| (&self.patterns[*index][..], std::cmp::Reverse(*index)));
+        for index in order {
+            let Some(head) = self.patterns[index].first_chunk::<HEAD>() else { continue };
+            let list = self.by_head.entry(*head).or_default();
+            let mut shorter = list.len().checked_sub(1).map(count);
+            while let Some(other) = shorter.map(|at| list[at as usize]) {
+                let other_pattern = &self.patterns[other.pattern as usize];
+                if self.patterns[index].len() > other_pattern.len() && self.patterns[index].starts_with(other_pattern) {
+                    break;
+                }
+                shorter = other.shorter;
             }
+            list.push(Candidate { pattern: count(index), shorter });
         }
-        let patterns = &self.patterns;
-        self.by_head.values_mut().for_each(|list| list.sort_by_key(|i| std::cmp::Reverse(patterns[*i as usize].len())));
     }
 
     /// How many patterns there are.
@@ -79,32 +96,66 @@ impl Searcher {
 
     /// The leftmost, longest pattern that begins at `from` or later.
     pub(crate) fn find(&self, data: &[u8], from: usize) -> Option<Hit> {
+        let mut at = self.next_gram(data, from)?;
+        loop {
+            // What began before was seen at an earlier place.
+            let earliest = (at + 1).saturating_sub(self.stride).max(from);
+            if let Some(hit) = (earliest..=at).find_map(|start| self.at(data, start)) {
+                return Some(hit);
+            }
+            at = self.next_gram(data, at + self.stride)?;
+        }
+    }
+
+    /// False where no pattern is; true for a few texts without one as well.
+    #[inline(always)]
+    pub(crate) fn may_find(&self, data: &[u8]) -> bool {
+        self.next_gram(data, 0).is_some()
+    }
+
+    /// The first place among `from`, one stride further, and so on, where a gram of a pattern may stand.
+    #[inline(always)]
+    fn next_gram(&self, data: &[u8], mut from: usize) -> Option<usize> {
         if self.longest == 0 {
             return None;
         }
-        let mut at = from;
-        while let Some(gram) = data.get(at..).and_then(|rest| read(rest, self.gram)) {
-            if self.grams.holds(gram) {
-                // What began before was seen at an earlier place.
-                let earliest = (at + 1).saturating_sub(self.stride).max(from);
-                if let Some(hit) = (earliest..=at).find_map(|start| self.at(data, start)) {
-                    return Some(hit);
+        if self.gram == GRAM {
+            while let Some(chunk) = data.get(from..).and_then(<[u8]>::first_chunk) {
+                if self.grams.holds(u64::from_le_bytes(*chunk)) {
+                    return Some(from);
                 }
+                from += self.stride;
             }
-            at += self.stride;
+            return None;
+        }
+        while let Some(gram) = data.get(from..).and_then(|rest| read(rest, HEAD)) {
+            if self.grams.holds(gram) {
+                return Some(from);
+            }
+            from += self.stride;
         }
         None
     }
 
     /// The longest pattern that begins right there.
     fn at(&self, data: &[u8], start: usize) -> Option<Hit> {
-        let head = data[start..].first_chunk::<HEAD>()?;
+        let rest = &data[start..];
+        let head = rest.first_chunk::<HEAD>()?;
         if !self.heads.holds(u64::from(u32::from_le_bytes(*head))) {
             return None;
         }
-        let fits = |index: &&u32| data[start..].starts_with(&self.patterns[**index as usize]);
-        let pattern = *self.by_head.get(head)?.iter().find(fits)? as usize;
-        Some(Hit { pattern, start, end: start + self.patterns[pattern].len() })
+        let list = self.by_head.get(head)?;
+        // Whatever lies between a beginning of `rest` and `rest` in the order of bytes begins with it as well.
+        let mut next =
+            list.partition_point(|other| self.patterns[other.pattern as usize][..] <= *rest).checked_sub(1)?;
+        loop {
+            let Candidate { pattern, shorter } = list[next];
+            let pattern = pattern as usize;
+            if rest.starts_with(&self.patterns[pattern]) {
+                return Some(Hit { pattern, start, end: start + self.patterns[pattern].len() });
+            }
+            next = shorter? as usize;
+        }
     }
 
     /// Where the first suffix of `data` begins, from `from` on, that could still become a pattern with more bytes; the
@@ -116,8 +167,8 @@ impl Searcher {
 
     /// True when some pattern is longer than `suffix` and begins with it.
     fn is_open(&self, suffix: &[u8]) -> bool {
-        let longer = |index: &u32| {
-            let pattern = &self.patterns[*index as usize];
+        let longer = |other: &Candidate| {
+            let pattern = &self.patterns[other.pattern as usize];
             pattern.len() > suffix.len() && pattern.starts_with(suffix)
         };
         match suffix.first_chunk::<HEAD>() {
@@ -155,6 +206,7 @@ impl Bits {
     }
 
     /// Fibonacci hashing: the upper bits of a product with an odd constant depend on all bits of the value.
+    #[inline(always)]
     fn place(&self, value: u64, factor: u64) -> (usize, u64) {
         let bit = value.wrapping_mul(factor) >> self.shift;
         (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
@@ -167,12 +219,14 @@ impl Bits {
         }
     }
 
+    #[inline(always)]
     fn holds(&self, value: u64) -> bool {
-        // The second word is only looked at where the first says yes.
-        FACTORS.into_iter().all(|factor| {
+        let is_set = |factor| {
             let (word, bit) = self.place(value, factor);
             self.words[word] & bit != 0
-        })
+        };
+        // The second word is only looked at where the first says yes.
+        is_set(FACTORS[0]) && is_set(FACTORS[1])
     }
 }
 
@@ -216,9 +270,7 @@ mod tests {
                     data.splice(at.min(data.len())..at.min(data.len()), pattern.bytes());
                 }
             }
-            let mut patterns: Vec<Vec<u8>> = patterns.into_iter().map(String::into_bytes).collect();
-            patterns.sort();
-            patterns.dedup();
+            let patterns: Vec<Vec<u8>> = patterns.into_iter().map(String::into_bytes).collect();
             let from = from.min(data.len());
             prop_assert_eq!(Searcher::new(patterns.clone()).find(&data, from), naive(&patterns, &data, from));
         }

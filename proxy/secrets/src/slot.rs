@@ -76,7 +76,6 @@ impl<'a> Shape<'a> {
         let misplaced =
             || InjectError::Misplaced { secret: secret.name().clone(), place: Place::Header(header.clone()) };
         let (before, after) = (&self.text()[..token.start], &self.text()[token.end..]);
-        let filled = Zeroizing::new([before, value.as_bytes(), after].concat());
         let alone = match self {
             Self::Plain(_) => after.is_empty() && is_scheme(before),
             // A user name ends at the first colon, so a value with a colon fits only the password.
@@ -85,9 +84,10 @@ impl<'a> Shape<'a> {
         if !alone {
             return Err(misplaced());
         }
+        let filled = [before, value.as_bytes(), after].concat();
         let header_value = match self {
-            Self::Plain(_) => HeaderValue::from_bytes(&filled),
-            Self::Basic(_) => HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&*filled))),
+            Self::Plain(_) => HeaderValue::try_from(filled),
+            Self::Basic(_) => HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&*Zeroizing::new(filled)))),
         };
         let mut header_value = header_value.map_err(|_| misplaced())?;
         header_value.set_sensitive(true);

@@ -50,6 +50,12 @@ impl Tokens {
         Self { searcher: Searcher::new(placeholders.chain(markers)), by_name }
     }
 
+    /// False where no token is, which is so for nearly every header; true for a few texts without one as well.
+    #[inline(always)]
+    pub(crate) fn may_find(&self, text: &[u8]) -> bool {
+        self.searcher.may_find(text)
+    }
+
     /// The first token that begins at `from` or later.
     pub(crate) fn find(&self, text: &[u8], from: usize) -> Option<Token> {
         let secrets = self.searcher.len() - 2;

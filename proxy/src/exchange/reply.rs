@@ -113,6 +113,7 @@ pub(crate) fn dial_code(error: &DialError) -> Code {
         DialError::Resolve(ResolveError::Forbidden { .. }) => Code::SsrfDenied,
         DialError::Resolve(ResolveError::NoAddress(..)) | DialError::Connect { .. } => Code::UpstreamUnreachable,
         DialError::Timeout { .. } => Code::UpstreamTimeout,
+        DialError::Full { .. } => Code::UpstreamBusy,
         DialError::Tls { .. } => Code::UpstreamTlsFailed,
     }
 }

@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tollgate_model::{Authority, Host, Scheme};
@@ -30,6 +31,8 @@ pub struct Dialer {
     both: Connector,
     http1: Connector,
     outgoing: Outgoing,
+    /// Connections that may be open at a time.
+    places: Arc<Semaphore>,
     connect_timeout: Duration,
     handshake_timeout: Duration,
     /// How long an upstream may leave what it is sent unread.
@@ -60,6 +63,12 @@ pub(crate) enum DialError {
     /// No address, or one that may not be reached.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// There are as many connections as there may be, and none came free in time.
+    #[error("there are as many connections to upstreams as there may be: {authority} got none")]
+    Full {
+        /// Where to.
+        authority: Authority,
+    },
     /// No address took the connection.
     #[error("{authority} cannot be reached: {reason}")]
     Connect {
@@ -127,6 +136,9 @@ impl Dialer {
             http1: Connector::new(tls.clone(), &[HTTP_1]),
             both: Connector::new(tls, &[HTTP_2, HTTP_1]),
             outgoing: Outgoing::default(),
+            places: Arc::new(Semaphore::new(
+                usize::try_from(limits.all_upstream_connections).unwrap_or(usize::MAX >> 3),
+            )),
             connect_timeout: seconds(limits.connect_seconds),
             handshake_timeout: seconds(limits.handshake_seconds),
             stall: seconds(limits.stall_seconds),
@@ -137,6 +149,11 @@ impl Dialer {
     #[must_use]
     pub fn noting(self, outgoing: &Outgoing) -> Self {
         Self { outgoing: outgoing.clone(), ..self }
+    }
+
+    /// True where the next connection has to wait for the end of another.
+    pub(crate) fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
     }
 
     /// Resolves, checks every address, connects, and for https verifies the upstream's certificate against the host.
@@ -157,12 +174,14 @@ impl Dialer {
     /// Resolves, checks every address and connects.
     pub(crate) async fn connect(&self, to: &Authority, reach: &Reach) -> Result<Noted, DialError> {
         let addresses = self.resolver.resolve(to, reach).await?;
+        let place = tokio::time::timeout(self.connect_timeout, Arc::clone(&self.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Err(DialError::Full { authority: to.clone() }) };
         let raced = tokio::time::timeout(self.connect_timeout, race(interleave(addresses)));
         let timeout = || DialError::Timeout { authority: to.clone(), within: self.connect_timeout };
         let failed = |e: std::io::Error| DialError::Connect { authority: to.clone(), reason: e.to_string() };
         let stream = raced.await.map_err(|_| timeout())?.map_err(failed)?;
         sockets::prepare(&stream).map_err(failed)?;
-        Ok(self.outgoing.note(stream))
+        Ok(self.outgoing.note(stream, place))
     }
 
     async fn handshake(

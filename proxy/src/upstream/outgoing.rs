@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Local addresses of connections to upstreams, bounded by the descriptors of the process.
 ///
@@ -22,6 +23,8 @@ pub(crate) struct Noted {
     stream: TcpStream,
     address: Option<SocketAddr>,
     outgoing: Outgoing,
+    /// Among the connections that may be open at a time.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Outgoing {
@@ -30,11 +33,11 @@ impl Outgoing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&plain(client))
     }
 
-    /// Remembers a connection until it is dropped.
-    pub(crate) fn note(&self, stream: TcpStream) -> Noted {
+    /// Remembers a connection, and keeps its place, until it is dropped.
+    pub(crate) fn note(&self, stream: TcpStream, place: OwnedSemaphorePermit) -> Noted {
         let address = stream.local_addr().ok().map(plain);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(address);
-        Noted { stream, address, outgoing: self.clone() }
+        Noted { stream, address, outgoing: self.clone(), _place: place }
     }
 }
 
@@ -102,11 +105,15 @@ mod tests {
     async fn a_connection_is_known_while_it_is_open() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let outgoing = Outgoing::default();
-        let noted = outgoing.note(TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected"));
+        let places = Arc::new(tokio::sync::Semaphore::new(1));
+        let place = Arc::clone(&places).try_acquire_owned().expect("free");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let noted = outgoing.note(stream, place);
         let (_accepted, client) = listener.accept().await.expect("accepted");
         assert!(outgoing.holds(client));
         assert!(outgoing.holds(SocketAddr::new("::ffff:127.0.0.1".parse().expect("an address"), client.port())));
+        assert_eq!(places.available_permits(), 0);
         drop(noted);
-        assert!(!outgoing.holds(client));
+        assert!(!outgoing.holds(client) && places.available_permits() == 1);
     }
 }

@@ -91,6 +91,7 @@ impl Pool {
         body: Upload,
     ) -> Result<(Response<Incoming>, Loan), SendError> {
         let shelf = self.shelf(key);
+        self.make_room();
         let mut request = Request::from_parts(outbound.into_parts(), body);
         let mut repeated = false;
         for _ in 0..MAX_TRIES {
@@ -118,6 +119,7 @@ impl Pool {
         if let Some((line, turn)) = self.shelf(key).extended() {
             return Ok((line, Some(turn)));
         }
+        self.make_room();
         let refused = match line::open(&self.dialer, key, Offer::Http1).await {
             Err(error @ SendError::Dial(DialError::Tls { .. })) => error,
             opened => return opened.map(|line| (line, None)),
@@ -137,7 +139,17 @@ impl Pool {
 
     /// Closes connections that nobody has used for a while.
     pub(crate) fn sweep(&self) {
-        let idle = seconds(self.limits.upstream_idle_seconds);
+        self.close_idle(seconds(self.limits.upstream_idle_seconds));
+    }
+
+    /// Closes what nobody uses where no further connection may be opened.
+    fn make_room(&self) {
+        if self.dialer.is_full() {
+            self.close_idle(Duration::ZERO);
+        }
+    }
+
+    fn close_idle(&self, idle: Duration) {
         let now = Instant::now();
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         shelves.retain(|_, shelf| shelf.sweep(now, idle) || Arc::strong_count(shelf) > 1);

@@ -1,6 +1,12 @@
 //! Frames on their way through: bytes in, bytes out, without IO.
 
+mod deflate;
+mod reader;
+
 use tollgate_inspect::websocket::{Assembler, Header, Message, Opcode, Sender, WebSocketError, mask};
+
+pub(super) use deflate::Deflated;
+use reader::{Piece, Read, Reader as FrameReader};
 
 use crate::search::{Search, Sieve};
 
@@ -27,24 +33,15 @@ pub(super) enum Treatment<'a> {
 
 /// One direction of a socket.
 pub(super) struct Direction<'a> {
-    sender: Sender,
+    reader: FrameReader,
     treatment: Treatment<'a>,
     text: Assembler,
-    /// Bytes that are not a whole header yet.
-    waiting: Vec<u8>,
-    frame: Option<Frame>,
+    /// What is kept of a frame until it is whole: judged text, and control frames.
+    kept: Vec<u8>,
     message: Option<Searched>,
     in_message: bool,
     /// Secrets that were replaced.
     pub(super) scrubbed: u64,
-}
-
-/// The frame whose payload is coming.
-struct Frame {
-    header: Header,
-    taken: u64,
-    /// What is kept of it until it is whole: judged text, and control frames.
-    kept: Vec<u8>,
 }
 
 /// A message that is searched while it passes.
@@ -60,11 +57,10 @@ const MAX_TEXT: usize = 4 * 1024 * 1024;
 impl<'a> Direction<'a> {
     pub(super) fn new(sender: Sender, treatment: Treatment<'a>) -> Self {
         Self {
-            sender,
+            reader: FrameReader::new(sender, false),
             treatment,
             text: Assembler::new(MAX_TEXT),
-            waiting: Vec::new(),
-            frame: None,
+            kept: Vec::new(),
             message: None,
             in_message: false,
             scrubbed: 0,
@@ -73,7 +69,7 @@ impl<'a> Direction<'a> {
 
     /// True where a frame of our own may be put in: nothing of one that is not whole has gone on.
     pub(super) fn is_between_frames(&self) -> bool {
-        self.frame.as_ref().is_none_or(|frame| !self.is_passed(&frame.header))
+        self.reader.open().is_none_or(|header| !self.is_passed(header))
     }
 
     /// Takes what came and adds to `out` what may go on.
@@ -81,29 +77,24 @@ impl<'a> Direction<'a> {
     /// # Errors
     /// Why the socket ends. What was added before may still go on.
     pub(super) fn take(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Close> {
-        while !input.is_empty() || self.frame.as_ref().is_some_and(|frame| frame.taken == frame.header.payload) {
-            match self.frame.take() {
-                None => self.read_header(&mut input, out)?,
-                Some(frame) => self.read_payload(frame, &mut input, out)?,
+        while let Some(read) = self.reader.next(&mut input).map_err(wrong)? {
+            match read {
+                Read::Header(header) => self.begin(&header, out)?,
+                Read::Payload(piece) => self.read_payload(&piece, out)?,
             }
         }
         Ok(())
     }
 
-    fn read_header(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<(), Close> {
-        let (byte, rest) = input.split_first().expect("asked only while there is input");
-        self.waiting.push(*byte);
-        *input = rest;
-        let Some((header, _)) = Header::read(&self.waiting, self.sender).map_err(wrong)? else { return Ok(()) };
+    fn begin(&mut self, header: &Header, out: &mut Vec<u8>) -> Result<(), Close> {
         match self.treatment {
-            Treatment::Read(_) => self.text.expect(&header).map_err(wrong)?,
-            Treatment::Pass | Treatment::Scrub(_) => self.expect(&header)?,
+            Treatment::Read(_) => self.text.expect(header).map_err(wrong)?,
+            Treatment::Pass | Treatment::Scrub(_) => self.expect(header)?,
         }
-        if self.is_passed(&header) {
-            out.extend_from_slice(&self.waiting);
+        if self.is_passed(header) {
+            header.write(out);
         }
-        self.waiting.clear();
-        self.frame = Some(Frame { header, taken: 0, kept: Vec::new() });
+        self.kept.clear();
         Ok(())
     }
 
@@ -132,73 +123,60 @@ impl<'a> Direction<'a> {
         }
     }
 
-    fn read_payload(&mut self, mut frame: Frame, input: &mut &[u8], out: &mut Vec<u8>) -> Result<(), Close> {
-        let missing = usize::try_from(frame.header.payload - frame.taken).unwrap_or(usize::MAX);
-        let (chunk, rest) = input.split_at(missing.min(input.len()));
-        *input = rest;
-        let passed = self.is_passed(&frame.header);
-        let searches = matches!(self.treatment, Treatment::Scrub(_)) && !frame.header.opcode.is_control();
-        if passed {
-            out.extend_from_slice(chunk);
-        } else {
-            let start = frame.kept.len();
-            frame.kept.extend_from_slice(chunk);
-            if let Some(key) = frame.header.mask {
-                mask(&mut frame.kept[start..], key, frame.taken);
+    fn read_payload(&mut self, piece: &Piece<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        let header = &piece.header;
+        if self.is_passed(header) {
+            out.extend_from_slice(piece.bytes);
+            if piece.ends && matches!(self.treatment, Treatment::Read(_)) {
+                self.text.push(header, &[]).map_err(wrong)?;
             }
+            return Ok(());
         }
-        frame.taken += chunk.len() as u64;
-        let whole = frame.taken == frame.header.payload;
-        if searches {
-            self.search(&mut frame, whole, out);
+        if matches!(self.treatment, Treatment::Scrub(_)) && !header.opcode.is_control() {
+            self.search(piece, out);
+            return Ok(());
         }
-        match (whole, searches, passed) {
-            (false, _, _) => self.frame = Some(frame),
-            (true, true, _) => {}
-            (true, false, true) if matches!(self.treatment, Treatment::Read(_)) => {
-                self.text.push(&frame.header, &[]).map_err(wrong)?;
-            }
-            (true, false, true) => {}
-            (true, false, false) => self.finish(&frame, out)?,
+        self.kept.extend(piece.plain());
+        match piece.ends {
+            true => self.finish(header, out),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// A frame that was kept whole.
-    fn finish(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), Close> {
-        let mask = frame.header.mask;
-        if frame.header.opcode.is_control() {
+    fn finish(&mut self, header: &Header, out: &mut Vec<u8>) -> Result<(), Close> {
+        if header.opcode.is_control() {
             let clean = match &mut self.treatment {
-                Treatment::Scrub(search) => search.whole(&frame.kept),
+                Treatment::Scrub(search) => search.whole(&self.kept),
                 Treatment::Pass | Treatment::Read(_) => None,
             };
             self.scrubbed += u64::from(clean.is_some());
-            let mut payload = clean.unwrap_or_else(|| frame.kept.clone());
+            let mut payload = clean.unwrap_or_else(|| std::mem::take(&mut self.kept));
             payload.truncate(MAX_CONTROL_PAYLOAD);
-            write(out, true, frame.header.opcode, mask, &payload);
+            write(out, true, header.opcode, header.mask, &payload);
             return Ok(());
         }
-        let message = self.text.push(&frame.header, &frame.kept).map_err(wrong)?;
+        let message = self.text.push(header, &self.kept).map_err(wrong)?;
         if let (Some(Message::Text(text)), Treatment::Read(read)) = (message, &self.treatment) {
             let other = read(&text)?;
-            write(out, true, Opcode::Text, mask, other.as_deref().unwrap_or(text.as_bytes()));
+            write(out, true, Opcode::Text, header.mask, other.as_deref().unwrap_or(text.as_bytes()));
         }
         Ok(())
     }
 
     /// Passes on what is clean of a message, as a fragment.
-    fn search(&mut self, frame: &mut Frame, whole: bool, out: &mut Vec<u8>) {
+    fn search(&mut self, piece: &Piece<'_>, out: &mut Vec<u8>) {
         let Treatment::Scrub(search) = &mut self.treatment else { return };
         let message =
-            self.message.get_or_insert_with(|| Searched { sieve: search.sieve(), opcode: frame.header.opcode });
-        let kept = std::mem::take(&mut frame.kept);
+            self.message.get_or_insert_with(|| Searched { sieve: search.sieve(), opcode: piece.header.opcode });
+        let kept = piece.plain();
         let mut clean = message.sieve.push(search, &kept).unwrap_or(kept);
-        let last = whole && frame.header.fin;
+        let last = piece.ends && piece.header.fin;
         if last {
             clean.extend(message.sieve.finish());
         }
         if !clean.is_empty() || last {
-            write(out, last, message.opcode, frame.header.mask, &clean);
+            write(out, last, message.opcode, piece.header.mask, &clean);
             message.opcode = Opcode::Continuation;
         }
         if last {
@@ -213,10 +191,15 @@ const MAX_CONTROL_PAYLOAD: usize = 125;
 
 /// Adds one frame. A client's key is its own again: the upstream sees what the client would have sent.
 pub(super) fn write(out: &mut Vec<u8>, fin: bool, opcode: Opcode, key: Option<[u8; 4]>, payload: &[u8]) {
-    Header { fin, opcode, mask: key, payload: payload.len() as u64 }.write(out);
+    write_frame(out, Header { fin, compressed: false, opcode, mask: key, payload: 0 }, payload);
+}
+
+/// The same with a header whose length does not matter.
+fn write_frame(out: &mut Vec<u8>, header: Header, payload: &[u8]) {
+    Header { payload: payload.len() as u64, ..header }.write(out);
     let start = out.len();
     out.extend_from_slice(payload);
-    if let Some(key) = key {
+    if let Some(key) = header.mask {
         mask(&mut out[start..], key, 0);
     }
 }

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::{OnUpgrade, Upgraded};
+use tollgate_inspect::websocket::Deflate;
 
 use crate::body::scrub_headers;
 use crate::course::Course;
@@ -30,6 +31,8 @@ pub(crate) struct Upgrade {
     accept: Option<HeaderValue>,
     protocols: Vec<String>,
     offers_extensions: bool,
+    /// The compression among them that the gate can take part in.
+    deflate: Option<Deflate>,
     /// What keeps the client's connection from being taken for unused.
     pub(super) turn: Option<Arc<Requested>>,
 }
@@ -76,9 +79,11 @@ pub(crate) fn read_upgrade(parts: &mut Parts) -> Result<Option<Upgrade>, Handsha
     }
     let stream = parts.extensions.remove::<OnUpgrade>().ok_or(HandshakeError::NotSwitchable)?;
     let turn = parts.extensions.remove();
+    let offered = parts.headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+    let deflate = Deflate::offered(offered.iter().filter_map(|value| value.to_str().ok()));
     let offers_extensions = parts.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
     let protocols = tokens(&parts.headers, &SEC_WEBSOCKET_PROTOCOL);
-    Ok(Some(Upgrade { stream, accept, protocols, offers_extensions, turn }))
+    Ok(Some(Upgrade { stream, accept, protocols, offers_extensions, deflate, turn }))
 }
 
 impl Upgrade {
@@ -101,10 +106,20 @@ pub(super) enum Opened {
     Refused(Box<Response<Incoming>>),
 }
 
-/// Asks the upstream to switch, over HTTP/2 where a connection that can is at hand, else over HTTP/1.
-pub(super) async fn open(pool: &Pool, key: &Key, mut parts: Parts, read: bool) -> Result<Opened, SendError> {
+/// Asks the upstream to switch, over HTTP/2 where a connection that can is at hand, else over HTTP/1. Where frames are to be
+/// `read`, only the compression that the gate takes part in is offered, if the client wants one.
+pub(super) async fn open(
+    pool: &Pool,
+    key: &Key,
+    mut parts: Parts,
+    upgrade: &Upgrade,
+    read: bool,
+) -> Result<Opened, SendError> {
     if read {
         parts.headers.remove(SEC_WEBSOCKET_EXTENSIONS);
+        if upgrade.deflate.is_some() {
+            parts.headers.insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(Deflate::OFFER));
+        }
     }
     parts.headers.remove(SEC_WEBSOCKET_KEY);
     let broken = |reason: &str| SendError::Broken { authority: key.authority.clone(), reason: reason.to_owned() };
@@ -157,7 +172,17 @@ fn prepare_http2(parts: &mut Parts, key: &Key) {
     parts.extensions.insert(Protocol::from_static("websocket"));
 }
 
-/// The answer to the client, and the upstream's side of the socket.
+/// What was agreed on beside the socket itself.
+pub(super) enum Extensions {
+    /// Nothing: frames are plain.
+    None,
+    /// Compression, on both legs apart.
+    Deflate(Deflate),
+    /// Whatever both ends like: frames pass unread.
+    Opaque,
+}
+
+/// The answer to the client, the upstream's side of the socket, and what was agreed on.
 ///
 /// # Errors
 /// What the upstream chose that nobody offered.
@@ -167,7 +192,7 @@ pub(super) fn answer(
     read: bool,
     search: Option<&mut Search>,
     course: &Course,
-) -> Result<(response::Parts, OnUpgrade), String> {
+) -> Result<(response::Parts, OnUpgrade, Extensions), String> {
     let upstream = hyper::upgrade::on(&mut reply);
     let (mut head, _) = reply.into_parts();
     head.extensions = http::Extensions::new();
@@ -175,8 +200,10 @@ pub(super) fn answer(
     if chosen.len() > 1 || !chosen.iter().all(|name| upgrade.protocols.contains(name)) {
         return Err("it chose a subprotocol that was not offered".to_owned());
     }
-    if head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) && (read || !upgrade.offers_extensions) {
-        return Err("it chose an extension that was not offered".to_owned());
+    let extensions = agreed(&head.headers, upgrade, read)?;
+    if let Extensions::Deflate(deflate) = extensions {
+        let answer = HeaderValue::try_from(deflate.answer()).expect("names and a number");
+        head.headers.insert(SEC_WEBSOCKET_EXTENSIONS, answer);
     }
     if let Some(search) = search {
         let scrubbed = scrub_headers(&mut head.headers, search);
@@ -193,7 +220,19 @@ pub(super) fn answer(
         head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     course.note(|notes| notes.status = head.status.as_u16());
-    Ok((head, upstream))
+    Ok((head, upstream, extensions))
+}
+
+fn agreed(headers: &HeaderMap, upgrade: &Upgrade, read: bool) -> Result<Extensions, String> {
+    if !headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return Ok(Extensions::None);
+    }
+    let chosen = one(headers, &SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok());
+    match (read, upgrade.deflate, chosen) {
+        (false, _, _) if upgrade.offers_extensions => Ok(Extensions::Opaque),
+        (true, Some(deflate), Some(chosen)) if Deflate::is_accepted_by(chosen) => Ok(Extensions::Deflate(deflate)),
+        _ => Err("it chose an extension that was not offered".to_owned()),
+    }
 }
 
 const KEY_BYTES: usize = 16;

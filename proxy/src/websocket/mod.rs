@@ -1,8 +1,8 @@
 //! WebSocket (RFC 6455; over HTTP/2: RFC 8441): two handshakes, one with the client and one with the upstream, and frames
 //! passed on between them: judged where the policy judges messages, searched where the destination may hold a secret.
 //!
-//! Extensions are negotiated end to end where frames pass unread. Where they are read, none is offered to the upstream, so
-//! every frame is plain.
+//! Extensions are negotiated end to end where frames pass unread. Where they are read, compression is agreed on with each side
+//! apart, where both want it, and no other extension.
 
 mod frames;
 mod handshake;
@@ -72,7 +72,8 @@ pub(crate) async fn open(
     upgrade: Upgrade,
     outbound: Outbound,
 ) -> Result<Response<ReplyBody>, Refusal> {
-    let opening = handshake::open(&socket.gate.pool, &socket.key, outbound.into_parts(), socket.is_read());
+    let read = socket.is_read();
+    let opening = handshake::open(&socket.gate.pool, &socket.key, outbound.into_parts(), &upgrade, read);
     let opened = tokio::select! {
         biased;
         reason = socket.course.hold.lost() => Err(lost(&socket.asking, reason)),
@@ -92,10 +93,8 @@ pub(crate) async fn open(
         }
         Opened::Switched(reply, turn) => (*reply, turn),
     };
-    let read = socket.is_read();
     let answered = handshake::answer(reply, &upgrade, read, socket.search.as_mut(), &socket.course);
-    let (mut head, upstream) = answered.map_err(|reason| broken(&socket, reason))?;
-    let opaque = head.headers.contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS);
+    let (mut head, upstream, extensions) = answered.map_err(|reason| broken(&socket, reason))?;
     head.version = http::Version::HTTP_11;
     tokio::spawn(async move {
         // Held on both connections for as long as the socket is open.
@@ -103,7 +102,7 @@ pub(crate) async fn open(
         match upgrade.into_stream().await {
             Ok(client) => {
                 let gate = Arc::clone(&socket.gate);
-                gate.capacity.unless_cut(relay::run(socket, client, upstream, opaque)).await;
+                gate.capacity.unless_cut(relay::run(socket, client, upstream, extensions)).await;
             }
             Err(error) => socket.course.end(format!("the client left before its socket was open: {error}")),
         }

@@ -6,10 +6,11 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
-use tollgate_inspect::websocket::Sender;
+use tollgate_inspect::websocket::{Deflate, Sender};
 
 use super::Socket;
-use super::frames::{Close, Direction, Treatment};
+use super::frames::{Close, Deflated, Direction, Treatment};
+use super::handshake::Extensions;
 use crate::limits::seconds;
 use crate::search::Search;
 use crate::tunnel::{Counts, pass};
@@ -45,18 +46,20 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// How long a cut socket has to take its close frame; the whole cut stays below a second.
 const FAREWELL: Duration = Duration::from_millis(300);
 
-/// Passes frames on until the socket ends; `opaque` where extensions that are not read here were agreed on.
-pub(super) async fn run(mut socket: Socket, client: Upgraded, upstream: OnUpgrade, opaque: bool) {
+/// Passes frames on until the socket ends.
+pub(super) async fn run(mut socket: Socket, client: Upgraded, upstream: OnUpgrade, extensions: Extensions) {
     let upstream = match upstream.await {
         Ok(upstream) => TokioIo::new(upstream),
         Err(error) => return socket.course.end(format!("broken off by the upstream: {error}")),
     };
     let client = TokioIo::new(client);
-    if opaque {
-        return copy(socket, client, upstream).await;
-    }
+    let deflate = match extensions {
+        Extensions::Opaque => return copy(socket, client, upstream).await,
+        Extensions::Deflate(deflate) => Some(deflate),
+        Extensions::None => None,
+    };
     let search = socket.search.take();
-    let outcome = relay(&socket, search, client, upstream).await;
+    let outcome = relay(&socket, search, deflate, client, upstream).await;
     socket.course.end(outcome);
 }
 
@@ -75,7 +78,13 @@ async fn copy(socket: Socket, client: Io, upstream: Io) {
     socket.course.end(outcome);
 }
 
-async fn relay(socket: &Socket, mut search: Option<Search>, client: Io, upstream: Io) -> String {
+async fn relay(
+    socket: &Socket,
+    mut search: Option<Search>,
+    deflate: Option<Deflate>,
+    client: Io,
+    upstream: Io,
+) -> String {
     let (client_reader, client_writer) = tokio::io::split(client);
     let (upstream_reader, upstream_writer) = tokio::io::split(upstream);
     let read = |text: &str| socket.read(text).map_err(|refusal| policy(&refusal.problem().detail));
@@ -85,8 +94,10 @@ async fn relay(socket: &Socket, mut search: Option<Search>, client: Io, upstream
     let stop = watch::Sender::new(false);
     let sent = |count| socket.course.note(|notes| notes.sent += count);
     let received = |count| socket.course.note(|notes| notes.bytes += count);
-    let up = pump(client_reader, upstream_writer, Direction::new(Sender::Client, up), &sent, &stop, stall);
-    let down = pump(upstream_reader, client_writer, Direction::new(Sender::Server, down), &received, &stop, stall);
+    let up = Lane::new(Sender::Client, up, deflate);
+    let down = Lane::new(Sender::Server, down, deflate);
+    let up = pump(client_reader, upstream_writer, up, &sent, &stop, stall);
+    let down = pump(upstream_reader, client_writer, down, &received, &stop, stall);
     let both = async {
         tokio::pin!(up, down);
         tokio::select! {
@@ -109,6 +120,26 @@ async fn relay(socket: &Socket, mut search: Option<Search>, client: Io, upstream
             farewell(cut, up, down).await
         }
         None => format!("cut: {}", cut.unwrap_or_default()),
+    }
+}
+
+/// One direction, with the compression of both its legs where they have any.
+struct Lane<'a> {
+    direction: Direction<'a>,
+    deflated: Option<Deflated>,
+}
+
+impl<'a> Lane<'a> {
+    fn new(sender: Sender, treatment: Treatment<'a>, deflate: Option<Deflate>) -> Self {
+        let deflated = deflate.map(|deflate| Deflated::new(sender, deflate));
+        Self { direction: Direction::new(sender, treatment), deflated }
+    }
+
+    fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Close> {
+        match &mut self.deflated {
+            Some(deflated) => deflated.take(&mut self.direction, input, out),
+            None => self.direction.take(input, out),
+        }
     }
 }
 
@@ -171,7 +202,7 @@ fn policy(reason: &str) -> Close {
 async fn pump(
     mut reader: ReadHalf<Io>,
     mut writer: WriteHalf<Io>,
-    mut direction: Direction<'_>,
+    mut lane: Lane<'_>,
     count: &(dyn Fn(u64) + Sync),
     stop: &watch::Sender<bool>,
     stall: Duration,
@@ -195,7 +226,7 @@ async fn pump(
                 break End::Broken(error.to_string());
             }
         }
-        let taken = direction.take(&input, &mut out);
+        let taken = lane.take(&input, &mut out);
         count(out.len() as u64);
         let written = async {
             writer.write_all(&out).await?;
@@ -216,6 +247,6 @@ async fn pump(
         // The peer may have gone as well.
         let _ = tokio::time::timeout(stall, writer.shutdown()).await;
     }
-    let clean = direction.is_between_frames() && matches!(end, End::Stopped | End::Refused(_));
-    Rest { end, writer, clean, scrubbed: direction.scrubbed }
+    let clean = lane.direction.is_between_frames() && matches!(end, End::Stopped | End::Refused(_));
+    Rest { end, writer, clean, scrubbed: lane.direction.scrubbed }
 }

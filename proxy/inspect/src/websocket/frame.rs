@@ -7,6 +7,8 @@ use super::WebSocketError;
 pub struct Header {
     /// The last frame of its message.
     pub fin: bool,
+    /// The first frame of a message that is compressed (RFC 7692, section 6: the first reserved bit).
+    pub compressed: bool,
     /// What it carries.
     pub opcode: Opcode,
     /// The key that its payload is masked with.
@@ -43,6 +45,7 @@ pub enum Sender {
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 const MAX_CONTROL: u64 = 125;
 
@@ -52,11 +55,25 @@ impl Header {
     /// # Errors
     /// [`WebSocketError`] for what the sender may not send.
     pub fn read(bytes: &[u8], sender: Sender) -> Result<Option<(Self, usize)>, WebSocketError> {
+        match bytes.first() {
+            Some(first) if first & COMPRESSED != 0 => Err(WebSocketError::Reserved),
+            _ => Self::read_deflated(bytes, sender),
+        }
+    }
+
+    /// The same where `permessage-deflate` was agreed on.
+    ///
+    /// # Errors
+    /// [`WebSocketError`] for what the sender may not send.
+    pub fn read_deflated(bytes: &[u8], sender: Sender) -> Result<Option<(Self, usize)>, WebSocketError> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
-        if first & RESERVED != 0 {
+        let opcode = Opcode::from_bits(first & 0x0f)?;
+        let compressed = first & COMPRESSED != 0;
+        // Section 6.1 of RFC 7692: only what begins a message says so.
+        let may_be = matches!(opcode, Opcode::Text | Opcode::Binary);
+        if first & (RESERVED & !COMPRESSED) != 0 || (compressed && !may_be) {
             return Err(WebSocketError::Reserved);
         }
-        let opcode = Opcode::from_bits(first & 0x0f)?;
         let fin = first & FIN != 0;
         let masked = second & MASKED != 0;
         if masked != (sender == Sender::Client) {
@@ -72,13 +89,14 @@ impl Header {
             (true, None) => return Ok(None),
         };
         let len = 2 + extended + if masked { 4 } else { 0 };
-        Ok(Some((Self { fin, opcode, mask, payload }, len)))
+        Ok(Some((Self { fin, compressed, opcode, mask, payload }, len)))
     }
 
     /// Writes the header in its shortest form.
     pub fn write(&self, out: &mut Vec<u8>) {
         let masked = if self.mask.is_some() { MASKED } else { 0 };
-        out.push(if self.fin { FIN } else { 0 } | self.opcode.bits());
+        let (fin, compressed) = (if self.fin { FIN } else { 0 }, if self.compressed { COMPRESSED } else { 0 });
+        out.push(fin | compressed | self.opcode.bits());
         match self.payload {
             short @ 0..=125 => out.push(masked | u8::try_from(short).unwrap_or_default()),
             medium @ 126..=0xffff => {
@@ -180,6 +198,9 @@ mod tests {
     fn e4_what_may_not_be_sent() {
         use Sender::{Client, Server};
         check(b"\xc1\x00", Server, Err(WebSocketError::Reserved));
+        for first in [0xa1, 0x91, 0xc0, 0xc9] {
+            assert_eq!(Header::read_deflated(&[first, 0], Server), Err(WebSocketError::Reserved), "{first:x}");
+        }
         check(b"\x83\x00", Server, Err(WebSocketError::Opcode));
         check(b"\x81\x05", Client, Err(WebSocketError::Masking));
         check(b"\x81\x85abcd", Server, Err(WebSocketError::Masking));
@@ -193,10 +214,11 @@ mod tests {
     #[test]
     fn written_headers_are_read_back() {
         for payload in [0, 125, 126, 65_535, 65_536, 1 << 40] {
-            let header = Header { fin: true, opcode: Opcode::Binary, mask: Some([1, 2, 3, 4]), payload };
+            let mask = Some([1, 2, 3, 4]);
+            let header = Header { fin: true, compressed: payload > 125, opcode: Opcode::Binary, mask, payload };
             let mut bytes = Vec::new();
             header.write(&mut bytes);
-            assert_eq!(Header::read(&bytes, Sender::Client), Ok(Some((header, bytes.len()))));
+            assert_eq!(Header::read_deflated(&bytes, Sender::Client), Ok(Some((header, bytes.len()))));
         }
     }
 

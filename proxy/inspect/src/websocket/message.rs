@@ -95,7 +95,7 @@ mod tests {
 
     fn frame(opcode: Opcode, fin: bool, payload: &[u8]) -> (Header, Vec<u8>) {
         let len = u64::try_from(payload.len()).expect("a test payload");
-        (Header { fin, opcode, mask: None, payload: len }, payload.to_vec())
+        (Header { fin, compressed: false, opcode, mask: None, payload: len }, payload.to_vec())
     }
 
     #[track_caller]

@@ -1,7 +1,7 @@
 //! WebSocket (RFC 6455): frame headers, masking, and messages put together within a bound.
 //!
-//! Extensions are not known here, so reserved bits are refused; whoever wants messages judged removes
-//! `Sec-WebSocket-Extensions` from the handshake.
+//! Of the extensions only `permessage-deflate` (RFC 7692) is known: [`Deflate`] reads what is offered and agreed on. Reserved
+//! bits are refused where it was not.
 //!
 //! ```
 //! use tollgate_inspect::websocket::{Header, Opcode, Sender};
@@ -10,9 +10,11 @@
 //! assert_eq!((header.opcode, header.payload, len), (Opcode::Text, 2, 2));
 //! ```
 
+mod deflate;
 mod frame;
 mod message;
 
+pub use deflate::Deflate;
 pub use frame::{Header, Opcode, Sender, mask};
 pub use message::{Assembler, Message};
 

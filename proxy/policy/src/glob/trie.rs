@@ -31,6 +31,8 @@ struct Node<T> {
     /// Values of patterns that end in `**` below this node: any further segment will do.
     below: Vec<T>,
     repeats: bool,
+    /// Some segment may be taken in more than one way.
+    branches: bool,
 }
 
 /// Segments with wildcards inside, by the literal text that they begin with.
@@ -66,6 +68,7 @@ impl<T> Default for Node<T> {
             here: Vec::new(),
             below: Vec::new(),
             repeats: false,
+            branches: false,
         }
     }
 }
@@ -92,14 +95,33 @@ impl<T: Copy> Trie<T> {
     /// Hands out the value of every sequence that matches, until told to stop; one value may come more than once.
     pub(crate) fn visit<'t, B>(
         &self,
+        mut segments: impl Iterator<Item = &'t str>,
+        see: &mut impl FnMut(T) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let Some(mut node) = self.nodes.first() else { return ControlFlow::Continue(()) };
+        let mut id = ROOT;
+        // As long as there is one way only, as for most paths of most policies, no set is kept.
+        while !node.branches {
+            let Some(segment) = segments.next() else { return each(&node.here, see) };
+            each(&node.below, see)?;
+            let Some(&child) = node.literal.get(segment).or(node.any.as_ref()) else {
+                return ControlFlow::Continue(());
+            };
+            id = child;
+            node = &self.nodes[id as usize];
+        }
+        self.visit_all(id, segments, see)
+    }
+
+    /// The same from one node on, which may take what comes in several ways.
+    fn visit_all<'t, B>(
+        &self,
+        from: u32,
         segments: impl Iterator<Item = &'t str>,
         see: &mut impl FnMut(T) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        if self.nodes.is_empty() {
-            return ControlFlow::Continue(());
-        }
         let (mut possible, mut next) = (Possible::new(), Possible::new());
-        self.enter(ROOT, &mut possible);
+        self.enter(from, &mut possible);
         for segment in segments {
             for &id in &possible {
                 let node = &self.nodes[id as usize];
@@ -150,8 +172,11 @@ impl<T: Copy> Trie<T> {
             Segment::Deep => *node.deep.get_or_insert(fresh),
             Segment::Piece(piece, text) => node.pieces.get_or_insert_default().child(piece, text, fresh),
         };
+        let has_both = node.any.is_some() && !node.literal.is_empty();
+        node.branches |= has_both || node.deep.is_some() || node.pieces.is_some();
         if child == fresh {
-            self.nodes.push(Node { repeats: *segment == Segment::Deep, ..Node::default() });
+            let repeats = *segment == Segment::Deep;
+            self.nodes.push(Node { repeats, branches: repeats, ..Node::default() });
         }
         child
     }

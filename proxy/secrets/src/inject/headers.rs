@@ -2,6 +2,7 @@
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 use tollgate_policy::Slot;
 use zeroize::Zeroizing;
 
@@ -13,12 +14,13 @@ impl<'a> Swap<'a> {
     /// Exchanges what stands in slots, removes what the agent put there of its own, and notes all else.
     pub(super) fn headers(&mut self, headers: &mut HeaderMap) -> Result<(), InjectError> {
         let open = self.open_headers();
+        let tokens = self.destination.broker().vault().tokens();
         let mut emptied: Vec<HeaderName> = Vec::new();
         let mut has_cookie_token = false;
         for (name, value) in headers.iter_mut() {
             let is_open = open.contains(&name);
             // Most headers: no slot, and nothing in them.
-            if !is_open && name != AUTHORIZATION && self.find(value.as_bytes(), 0).is_none() {
+            if !is_open && !tokens.may_find(value.as_bytes()) && name != AUTHORIZATION {
                 continue;
             }
             let shape = Shape::of(name, value);
@@ -46,7 +48,7 @@ impl<'a> Swap<'a> {
     }
 
     /// The headers that are slots for this request.
-    fn open_headers(&self) -> Vec<&'a HeaderName> {
+    fn open_headers(&self) -> SmallVec<[&'a HeaderName; 4]> {
         let slots = self.destination.slots().filter(|slot| slot.bound.iter().any(|bound| bound.applies(self.ask)));
         slots.filter_map(|slot| slot.header.as_ref()).collect()
     }

@@ -55,9 +55,8 @@ impl<'a> Swap<'a> {
     }
 
     fn path_without_slot(&mut self, path: &str) -> Result<Option<String>, InjectError> {
-        if let Some(token) = self.find(path.as_bytes(), 0)
-            && self.is_slot_elsewhere(&token.whose, |slot| matches!(slot, Slot::Path(_)))
-        {
+        let Some(token) = self.find(path.as_bytes(), 0) else { return Ok(None) };
+        if self.is_slot_elsewhere(&token.whose, |slot| matches!(slot, Slot::Path(_))) {
             self.due(&token.whose, std::iter::empty(), || Place::Path)?;
         }
         self.pass(path.as_bytes());

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use tollgate_inspect::websocket::Deflate;
 use tollgate_secrets::{Secret, SecretName, Vault};
 
 use super::*;
@@ -96,7 +97,7 @@ fn e4_what_no_peer_may_send() {
     }
     check(Sender::Client, judged, &[client(true, Text, b"\xff")], &[], Err(1007));
     let mut huge = Vec::new();
-    Header { fin: true, opcode: Text, mask: Some(KEY), payload: 1 << 40 }.write(&mut huge);
+    Header { fin: true, compressed: false, opcode: Text, mask: Some(KEY), payload: 1 << 40 }.write(&mut huge);
     check(Sender::Client, judged, &[huge], &[], Err(1009));
 }
 
@@ -149,4 +150,89 @@ fn secrets_are_replaced_wherever_frames_are_cut() {
     let mut out = Vec::new();
     direction.take(&whole.concat(), &mut out).expect("in order");
     assert_eq!(out, clean.concat());
+}
+
+/// One message in a frame for each piece, compressed.
+fn packed(key: Option<[u8; 4]>, opcode: Opcode, pieces: &[&[u8]]) -> Vec<Vec<u8>> {
+    let mut state = flate2::Compress::new(flate2::Compression::best(), false);
+    let last = pieces.len() - 1;
+    let frame = |(index, piece): (usize, &&[u8])| {
+        let mut packed = Vec::with_capacity(piece.len() + 64);
+        state.compress_vec(piece, &mut packed, flate2::FlushCompress::Sync).expect("room");
+        if index == last {
+            // An empty block stands for nothing (RFC 7692, section 7.2.3.6).
+            packed = packed.strip_suffix(&[0, 0, 0xff, 0xff]).map_or(vec![0], <[u8]>::to_vec);
+        }
+        let (first, fin) = (index == 0, index == last);
+        let opcode = if first { opcode } else { Opcode::Continuation };
+        let mut out = Vec::new();
+        write_frame(&mut out, Header { fin, compressed: first, opcode, mask: key, payload: 0 }, &packed);
+        out
+    };
+    pieces.iter().enumerate().map(frame).collect()
+}
+
+/// The messages in some bytes, whether they are compressed or not.
+fn inflated(bytes: &[u8], sender: Sender) -> Vec<(Opcode, Vec<u8>)> {
+    let (mut reader, mut input, mut all) = (FrameReader::new(sender, true), bytes, Vec::new());
+    let mut current: Option<(Header, Vec<u8>)> = None;
+    while let Some(read) = reader.next(&mut input).expect("frames") {
+        match read {
+            Read::Header(header) if header.opcode == Opcode::Continuation => assert!(!header.compressed),
+            Read::Header(header) => current = Some((header, Vec::new())),
+            Read::Payload(piece) => {
+                let (header, held) = current.as_mut().expect("a message");
+                held.extend(piece.plain());
+                if piece.ends && piece.header.fin {
+                    assert!(header.compressed != header.opcode.is_control(), "all data is compressed");
+                    let mut plain = Vec::with_capacity(1 << 20);
+                    match header.compressed {
+                        false => plain.clone_from(held),
+                        true => {
+                            held.extend([0, 0, 0xff, 0xff]);
+                            let mut state = flate2::Decompress::new(false);
+                            state.decompress_vec(held, &mut plain, flate2::FlushDecompress::Sync).expect("deflate");
+                        }
+                    }
+                    all.push((header.opcode, plain));
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn e6_compression_changes_no_message() {
+    use Opcode::{Binary, Close, Ping, Text};
+    let long = "and so on, and so on; ".repeat(4000);
+    let cases: [(Opcode, &[&[u8]]); 6] = [
+        (Text, &[b"hello"]),
+        (Text, &[b"he", b"", b"llo"]),
+        (Binary, &[b""]),
+        (Text, &[b"", b""]),
+        (Binary, &[long.as_bytes()]),
+        (Text, &[long.as_bytes(), b"end"]),
+    ];
+    for (sender, key) in [(Sender::Client, Some(KEY)), (Sender::Server, None)] {
+        let mut bytes: Vec<u8> =
+            cases.iter().flat_map(|(opcode, pieces)| packed(key, *opcode, pieces)).flatten().collect();
+        bytes.extend(frame(true, Ping, key, b"p"));
+        bytes.extend(frame(true, Text, key, b"plain"));
+        bytes.extend(frame(true, Close, key, b"\x03\xe8"));
+        let mut expected: Vec<_> = cases.iter().map(|(opcode, pieces)| (*opcode, pieces.concat())).collect();
+        expected.extend([(Ping, b"p".to_vec()), (Text, b"plain".to_vec()), (Close, b"\x03\xe8".to_vec())]);
+        for size in [1, 3, 64, 5000, bytes.len()] {
+            for judges in [false, true] {
+                let treatment = if judges { Treatment::Read(&judge) } else { Treatment::Pass };
+                let mut direction = Direction::new(sender, treatment);
+                let mut deflated = Deflated::new(sender, Deflate { server_window_bits: Some(9) });
+                let mut out = Vec::new();
+                for chunk in bytes.chunks(size) {
+                    deflated.take(&mut direction, chunk, &mut out).expect("in order");
+                }
+                assert!(inflated(&out, sender) == expected, "in pieces of {size}, judged: {judges}");
+            }
+        }
+    }
 }
