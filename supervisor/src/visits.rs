@@ -99,9 +99,14 @@ impl Visits {
 
     /// Tells a client how its program ended.
     pub(crate) fn ended(&mut self, process: Pid, outcome: Outcome) {
-        let mut ended = self.0.extract_if(.., |visit| visit.process == process);
-        // A client that has gone need not be told.
-        let _ = ended.next().map(|visit| visit.client.send(&Answer::Ended(outcome), &[]));
+        let Some(place) = self.0.iter().position(|visit| visit.process == process) else { return };
+        let visit = self.0.swap_remove(place);
+        if visit.deadline.is_some() {
+            // What it has started and was not hung up on with it, as what was just being started, ends too.
+            return visit.signal(Signal::SIGKILL);
+        }
+        // A client that goes in this moment need not be told.
+        let _ = visit.client.send(&Answer::Ended(outcome), &[]);
     }
 
     /// Tells all clients that the sandbox ends.
