@@ -67,7 +67,8 @@ impl Visits {
                 (Streams::Pipes(pipes), None)
             }
         };
-        let process = Program::resolve(&beside(cell, exec), None)?.start(streams)?;
+        let cell = beside(cell, exec);
+        let process = Program::resolve(&cell, None)?.start(streams).map_err(|error| of_program(error, &cell))?;
         Ok((process, terminal))
     }
 
@@ -145,6 +146,17 @@ impl Visit {
 
 /// A message is sent in one piece.
 const HALF_A_MESSAGE: Duration = Duration::from_millis(100);
+
+/// The sandbox stands; what failed is a program's start, as where there are as many processes as there may be.
+fn of_program(error: LaunchError, cell: &Cell) -> LaunchError {
+    match error {
+        LaunchError::Step { step, reason } => {
+            let command = cell.command.first().cloned().unwrap_or_default();
+            LaunchError::NotExecutable { command, reason: format!("{step}: {reason}") }
+        }
+        other => other,
+    }
+}
 
 /// What the agent has, with what this program was given beside it.
 fn beside(cell: &Cell, exec: Exec) -> Cell {

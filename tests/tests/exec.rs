@@ -160,6 +160,24 @@ fn there_is_a_bound() {
     assert_eq!(bench.sandbox(&["exec", "box", "true"]).code, 0);
 }
 
+#[test]
+fn o_a_full_sandbox_says_so() {
+    let bench = Staying::new("version: 1\n");
+    let fill =
+        "import os, signal\nwhile True:\n try:\n  if os.fork() == 0: signal.pause()\n except OSError: signal.pause()";
+    assert_eq!(bench.create("box", &[], &["/usr/bin/python3", "-c", fill]).code, 0);
+    let mut said = bench.sandbox(&["exec", "box", "true"]);
+    until("no process can be started", || {
+        said = bench.sandbox(&["exec", "box", "true"]);
+        said.code != 0
+    });
+    assert!(
+        said.code == 126 && said.stderr.contains("COMMAND `true` cannot be executed: start the program"),
+        "{said:?}"
+    );
+    assert_eq!(bench.sandbox(&["stop", "box"]).code, 0, "it can be ended all the same");
+}
+
 /// A client that has a terminal of the test's.
 struct AtTerminal {
     child: Child,
