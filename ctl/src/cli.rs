@@ -3,14 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use tollgate_proxy::{LimitSetting, Pin};
-use tollgate_wire::cell::Feature;
+use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
-use crate::credentials::SecretArgument;
+use crate::definition::Options;
 use crate::output::Output;
-use crate::session::{ExtraFiles, Isolation, Order};
 
 /// Egress proxy and credential broker for AI agents.
 ///
@@ -33,6 +30,12 @@ enum Command {
     Status(StatusArguments),
     /// Try every protection on this machine, and say what to do where one is missing
     Doctor(commands::DoctorArguments),
+    /// Keep sandboxes that stay: create, list, get, exec, connect, stop, start, delete, logs
+    #[command(visible_alias = "sb")]
+    Sandbox {
+        #[command(subcommand)]
+        command: Box<commands::SandboxCommand>,
+    },
     /// Ask a policy what it says, and change the one of a running sandbox
     Policy {
         #[command(subcommand)]
@@ -66,43 +69,11 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct RunArguments {
-    /// The policy; edits take effect while the agent runs
-    #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
-    /// A secret: NAME=env:VAR, NAME=store, NAME=file:PATH, NAME=cmd:COMMAND, NAME=oauth:FILE, or NAME alone for the variable
-    /// of that name, else the store. The agent finds a placeholder in its variable NAME
-    #[arg(long = "secret", value_name = "NAME[=SOURCE]")]
-    secrets: Vec<String>,
-    /// All credentials of a provider, bound to the endpoints of the policy that its profile is for, or that name it in
-    /// `credential_binding`
-    #[arg(long = "provider", value_name = "NAME")]
-    providers: Vec<String>,
     /// A name for the sandbox; drawn if absent
     #[arg(long)]
     name: Option<String>,
-    /// Pin a name to an address, which may be private or loopback
-    #[arg(long = "resolve", value_name = "NAME:PORT:ADDRESS")]
-    pins: Vec<Pin>,
-    /// Trust the authorities in this PEM file for upstream certificates as well
-    #[arg(long = "upstream-ca", value_name = "FILE")]
-    upstream_cas: Vec<PathBuf>,
-    /// Set a bound of the proxy, for example streams=64; `status -o json` shows all of them
-    #[arg(long = "limit", value_name = "NAME=NUMBER")]
-    limits: Vec<LimitSetting>,
-    /// Let the agent read and execute this path as well
-    #[arg(long, value_name = "PATH")]
-    read_only: Vec<PathBuf>,
-    /// Let the agent change this path as well
-    #[arg(long, value_name = "PATH")]
-    read_write: Vec<PathBuf>,
-    /// Pass a variable of yours to the agent, or set one
-    #[arg(long = "env", value_name = "NAME[=VALUE]")]
-    environment: Vec<String>,
-    /// Run although this protection is missing; shown in `status` and in the journal
-    #[arg(long, value_name = "FEATURE")]
-    allow_degraded: Vec<FeatureArgument>,
     #[command(flatten)]
-    isolation: Isolation,
+    options: Options,
     /// Say nothing but errors
     #[arg(long, short)]
     quiet: bool,
@@ -132,25 +103,6 @@ enum AuditCommand {
     },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FeatureArgument {
-    Landlock,
-    Seccomp,
-    Nftables,
-    Cgroup,
-}
-
-impl From<FeatureArgument> for Feature {
-    fn from(argument: FeatureArgument) -> Self {
-        match argument {
-            FeatureArgument::Landlock => Self::Landlock,
-            FeatureArgument::Seccomp => Self::Seccomp,
-            FeatureArgument::Nftables => Self::Nftables,
-            FeatureArgument::Cgroup => Self::Cgroup,
-        }
-    }
-}
-
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 usage, 3 policy or configuration, 4 isolation unavailable, 5 credential, \
 6 state folder or journal, 124 a wait was too long, 126 COMMAND cannot be run, 127 COMMAND not found. `run` otherwise ends with the exit code of \
 COMMAND, or with 128+n if signal n ended it.";
@@ -158,6 +110,9 @@ COMMAND, or with 128+n if signal n ended it.";
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(code) = crate::detached::run_if_asked() {
+        return code;
+    }
     let cli = Cli::parse();
     start_tracing();
     crate::session::forbid_core_dumps();
@@ -165,7 +120,11 @@ pub fn main() -> ExitCode {
         crate::session::hide_memory();
     }
     let done = match cli.command {
-        Command::Run(arguments) => arguments.order().and_then(|(order, quiet)| commands::run(order, quiet)),
+        Command::Run(arguments) => {
+            let RunArguments { name, options, quiet, command } = *arguments;
+            options.order(name, command).and_then(|order| commands::run(order, quiet))
+        }
+        Command::Sandbox { command } => commands::sandbox(*command),
         Command::Proxy(arguments) => commands::proxy(*arguments),
         Command::Status(arguments) => commands::status(arguments.name.as_deref(), arguments.output),
         Command::Doctor(arguments) => commands::doctor(&arguments),
@@ -186,57 +145,6 @@ impl Command {
     fn holds_secrets(&self) -> bool {
         matches!(self, Self::Proxy(_) | Self::Credential { .. } | Self::Provider { .. })
     }
-}
-
-impl RunArguments {
-    fn order(self) -> Result<(Order, bool), crate::failure::Failure> {
-        let secrets = self.secrets.iter().map(|text| secret(text)).collect::<Result<_, _>>()?;
-        let environment = self.environment.iter().map(|text| variable(text)).collect::<Result<_, _>>()?;
-        let absolute = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>();
-        let files = ExtraFiles { read_only: absolute(&self.read_only)?, read_write: absolute(&self.read_write)? };
-        let order = Order {
-            home: None,
-            workdir: None,
-            name: self.name,
-            policy: self.policy,
-            secrets,
-            providers: self.providers,
-            pins: self.pins,
-            limits: self.limits,
-            upstream_cas: self.upstream_cas,
-            allow_degraded: self.allow_degraded.into_iter().map(Feature::from).collect(),
-            isolation: self.isolation,
-            environment,
-            files,
-            command: self.command,
-        };
-        Ok((order, self.quiet))
-    }
-}
-
-/// Read here and not by the argument parser, whose message would repeat what was typed: it may be the secret itself.
-fn secret(text: &str) -> Result<SecretArgument, crate::failure::Failure> {
-    text.parse().map_err(|error| {
-        crate::failure::Failure::new(crate::failure::Kind::Usage, format!("--secret NAME[=SOURCE]: {error}"))
-    })
-}
-
-fn variable(text: &str) -> Result<(String, String), crate::failure::Failure> {
-    let usage = |message| crate::failure::Failure::new(crate::failure::Kind::Usage, message);
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        Some(_) => Err(usage(format!("--env {text}: the variable has no name"))),
-        None => {
-            let value = std::env::var(text).map_err(|_| usage(format!("--env {text}: the variable is not set")))?;
-            Ok((text.to_owned(), value))
-        }
-    }
-}
-
-fn absolute(path: &std::path::Path) -> Result<PathBuf, crate::failure::Failure> {
-    path.canonicalize().map_err(|e| {
-        crate::failure::Failure::new(crate::failure::Kind::Usage, format!("{} cannot be granted: {e}", path.display()))
-    })
 }
 
 /// `TOLLGATE_LOG=debug` and the like show what the proxy does, on stderr.

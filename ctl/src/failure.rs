@@ -54,17 +54,31 @@ impl Failure {
         &self.message
     }
 
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        CODES.iter().find(|(kind, _)| *kind == self.kind).map_or(1, |(_, code)| *code)
+    }
+
     fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.kind {
-            Kind::Other => 1,
-            Kind::Usage => 2,
-            Kind::Policy => 3,
-            Kind::Isolation => 4,
-            Kind::Credential => 5,
-            Kind::State => 6,
-            Kind::TimedOut => 124,
-            Kind::NotExecutable => 126,
-            Kind::NotFound => 127,
-        })
+        ExitCode::from(self.code())
     }
 }
+
+impl Kind {
+    /// What an exit code of ours stands for.
+    pub fn of_code(code: u8) -> Self {
+        CODES.iter().find(|(_, known)| *known == code).map_or(Self::Other, |(kind, _)| *kind)
+    }
+}
+
+const CODES: &[(Kind, u8)] = &[
+    (Kind::Other, 1),
+    (Kind::Usage, 2),
+    (Kind::Policy, 3),
+    (Kind::Isolation, 4),
+    (Kind::Credential, 5),
+    (Kind::State, 6),
+    (Kind::TimedOut, 124),
+    (Kind::NotExecutable, 126),
+    (Kind::NotFound, 127),
+];

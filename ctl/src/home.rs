@@ -1,28 +1,23 @@
 //! `$TOLLGATE_HOME`: where state lives, and the rules that keep others out of it.
 
+mod folder;
+
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::Uid;
 use tollgate_audit::SigningKey;
 use tollgate_audit::digest::hex;
 
 use crate::failure::{Failure, Kind};
+pub use folder::{Claim, SandboxFolder};
 
 /// The state folder, opened and found safe.
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);
-
-/// The folder of one sandbox, or of one stand-alone proxy.
-#[derive(Debug, Clone)]
-pub struct SandboxFolder {
-    /// `sandboxes/NAME` or `proxies/NAME`.
-    pub path: PathBuf,
-    /// Its name, an RFC 1123 label.
-    pub name: String,
-}
 
 impl Home {
     /// Opens `$TOLLGATE_HOME`, or `~/.tollgate`, making it with mode 0700 if it is missing.
@@ -59,9 +54,39 @@ impl Home {
         &self.0
     }
 
-    /// Makes the folder of a sandbox, or takes the one that is there.
+    /// Makes the folder of a sandbox, or takes the one that is there, for this process alone.
+    ///
+    /// # Errors
+    /// When another process holds it.
+    pub fn claim(&self, name: &str) -> Result<Claim, Failure> {
+        loop {
+            let claim = self.folder(SANDBOXES, name)?.claim()?;
+            // Who held it before may have removed it between the opening and the lock.
+            if let Some(claim) = claim.filter(Claim::stands) {
+                return Ok(claim);
+            }
+        }
+    }
+
+    /// The same, waiting until the process that holds it has ended.
+    ///
+    /// # Errors
+    /// When it takes longer.
+    pub fn claim_within(&self, name: &str, patience: Duration) -> Result<Claim, Failure> {
+        self.sandbox(name)?.wait(patience)?;
+        self.claim(name)
+    }
+
+    /// The folder of a sandbox that was made before.
     pub fn sandbox(&self, name: &str) -> Result<SandboxFolder, Failure> {
-        self.folder(SANDBOXES, name)
+        check_name(name)?;
+        let found = self.sandboxes().into_iter().find(|folder| folder.name == name);
+        found.ok_or_else(|| {
+            let place = self.0.display();
+            let message =
+                format!("there is no sandbox {name} in {place}; `tollgate sandbox list` shows those that are");
+            Failure::new(Kind::Other, message)
+        })
     }
 
     /// Makes the folder of a stand-alone proxy, or takes the one that is there.
@@ -126,41 +151,6 @@ impl Home {
         let public = hex(&key.public());
         write_private(&self.0.join("journal.pub"), format!("{public}\n").as_bytes()).map_err(|e| unusable(&e))?;
         Ok(key)
-    }
-}
-
-impl SandboxFolder {
-    /// The operator API's socket.
-    pub fn socket(&self) -> PathBuf {
-        self.path.join("control.sock")
-    }
-
-    /// The folder of policy revisions, made when it is missing.
-    pub fn revisions(&self) -> Result<PathBuf, Failure> {
-        let path = self.path.join("revisions");
-        let made = DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(&path);
-        made.map_err(|e| state(format!("the folder {} cannot be made: {e}", path.display())))?;
-        Ok(path)
-    }
-
-    /// The journal's folder.
-    pub fn journal(&self) -> PathBuf {
-        self.path.join("journal")
-    }
-
-    /// Names of the journal's segments, oldest first.
-    pub fn segments(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.journal()).into_iter().flatten().flatten();
-        let mut found: Vec<_> =
-            entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".jsonl").map(str::to_owned)).collect();
-        found.sort();
-        found
-    }
-
-    /// The name of the next segment.
-    pub fn next_segment(&self) -> String {
-        let last = self.segments().last().and_then(|name| name.parse::<u32>().ok()).unwrap_or(0);
-        format!("{:06}", last + 1)
     }
 }
 

@@ -7,7 +7,9 @@
 mod cli;
 mod commands;
 mod credentials;
+mod definition;
 mod demo;
+mod detached;
 mod failure;
 mod home;
 mod openshell;

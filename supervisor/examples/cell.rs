@@ -52,9 +52,9 @@ fn main() -> Result<(), Problem> {
         std::io::stdin().read_to_end(&mut Vec::new())?;
     }
     confined.start().unwrap_or_else(|error| fail(&error));
-    let signaller = confined.signaller();
+    let door = confined.door();
     if let Some(number) = scenario.without.iter().find_map(|what| what.strip_prefix("signal-")) {
-        signaller.signal(number.parse()?)?;
+        door.signal(number.parse()?)?;
     }
     match confined.wait() {
         Outcome::Exited(code) => std::process::exit(code.into()),

@@ -4,12 +4,14 @@
 use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tollgate_wire::cell::{Cell, Control};
+use tollgate_wire::exec::Exec;
 use tollgate_wire::proof::Attempt;
 
 use crate::error::LaunchError;
@@ -28,6 +30,11 @@ pub(crate) enum Order {
     Start,
     /// Pass this signal on.
     Signal(i32),
+    /// Run this beside the agent. The descriptors are the client's connection and, unless it wants a terminal, the pipes
+    /// that become standard input, output and error.
+    Admit(Box<Exec>),
+    /// Make a TCP socket in the sandbox's network and send it over the connection that comes with this.
+    Socket(Family),
 }
 
 /// What the supervisor says.
@@ -47,8 +54,19 @@ pub(crate) enum Answer {
     Started,
     /// It does not go on.
     Failed(LaunchError),
-    /// The agent ended.
+    /// The agent ended, or the program that a client asked for.
     Ended(Outcome),
+    /// A socket; it is the one descriptor of this message.
+    Socket,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
 }
 
 /// How the agent ended.
@@ -60,9 +78,13 @@ pub enum Outcome {
     Signalled(i32),
 }
 
-/// One end of the socket pair.
+/// One end of a socket pair, or of a client's connection.
 #[derive(Debug)]
-pub(crate) struct Channel(UnixStream);
+pub(crate) struct Channel {
+    stream: UnixStream,
+    /// A long message goes out in several pieces, and several threads send.
+    sending: Mutex<()>,
+}
 
 /// A command line and an environment fit well below this.
 const MAX_MESSAGE_BYTES: usize = 8 << 20;
@@ -72,23 +94,24 @@ const MAX_DESCRIPTORS: usize = 250;
 
 impl Channel {
     pub(crate) fn new(stream: UnixStream) -> Self {
-        Self(stream)
+        Self { stream, sending: Mutex::new(()) }
     }
 
     pub(crate) fn stream(&self) -> &UnixStream {
-        &self.0
+        &self.stream
     }
 
     /// Sends a message, with descriptors beside it.
     pub(crate) fn send(&self, message: &impl Serialize, descriptors: &[RawFd]) -> Result<()> {
         let body = serde_json::to_vec(message)?;
         let length = u32::try_from(body.len()).map_err(Error::other)?;
-        // In one piece, so that small messages of several threads do not mix.
+        let _alone = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = [&length.to_be_bytes(), body.as_slice()].concat();
         let rights = [ControlMessage::ScmRights(descriptors)];
         let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
-        let sent = sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&whole)], control, MsgFlags::MSG_NOSIGNAL, None)?;
-        (&self.0).write_all(&whole[sent..])
+        let sent =
+            sendmsg::<()>(self.stream.as_raw_fd(), &[IoSlice::new(&whole)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+        (&self.stream).write_all(&whole[sent..])
     }
 
     /// Receives a message and what came beside it.
@@ -98,7 +121,7 @@ impl Channel {
             return Err(Error::new(ErrorKind::InvalidData, "a message is too long"));
         }
         let mut body = vec![0; length];
-        (&self.0).read_exact(&mut body)?;
+        (&self.stream).read_exact(&mut body)?;
         Ok((serde_json::from_slice(&body)?, descriptors))
     }
 
@@ -109,7 +132,7 @@ impl Channel {
             let mut parts = [IoSliceMut::new(&mut length)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             let message = loop {
-                match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+                match recvmsg::<()>(self.stream.as_raw_fd(), &mut parts, Some(&mut space), flags) {
                     // A bounded wait is not taken up again by itself when a signal comes (signal(7)).
                     Err(Errno::EINTR) => {}
                     done => break done?,
@@ -126,7 +149,7 @@ impl Channel {
         match read {
             0 => Err(ErrorKind::UnexpectedEof.into()),
             read => {
-                (&self.0).read_exact(&mut length[read..])?;
+                (&self.stream).read_exact(&mut length[read..])?;
                 Ok((usize::try_from(u32::from_be_bytes(length)).map_err(Error::other)?, descriptors))
             }
         }

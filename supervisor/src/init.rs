@@ -11,16 +11,17 @@ use nix::sys::stat::fstat;
 use nix::unistd::{Pid, chdir, sethostname};
 use tollgate_wire::cell::{Cell, Control};
 
-use crate::agent::{self, Program};
+use crate::agent::{self, Program, Streams};
 use crate::error::{At, LaunchError};
 use crate::handover::{Answer, Channel, Order, Outcome};
 use crate::proof::{Beyond, Canary};
+use crate::visits::{self, Visits};
 use crate::{fence, filter, net, privileges, probe, terminal, view};
 
 /// Runs as process 1 of the sandbox, to its end.
 pub(crate) fn run(channel: &Channel, cell: &Cell) -> ! {
-    let outcome = match build(channel, cell).and_then(|(program, canary)| start(channel, &program, canary)) {
-        Ok(agent) => watch(channel, agent),
+    let outcome = match build(channel, cell).and_then(|(program, canary)| start(channel, program.as_ref(), canary)) {
+        Ok(agent) => Inside { channel, cell, agent, visits: Visits::default() }.watch(),
         Err(error) => {
             // If nobody hears it there is nobody left to tell.
             let _ = channel.send(&Answer::Failed(error), &[]);
@@ -33,7 +34,8 @@ pub(crate) fn run(channel: &Channel, cell: &Cell) -> ! {
     std::process::exit(0)
 }
 
-fn build(channel: &Channel, cell: &Cell) -> Result<(Program, Option<Canary>), LaunchError> {
+/// Nothing of it runs yet. A sandbox without a COMMAND has no program.
+fn build(channel: &Channel, cell: &Cell) -> Result<(Option<Program>, Option<Canary>), LaunchError> {
     privileges::die_with_parent()?;
     check_standard_streams()?;
     // The first thing that takes a capability.
@@ -53,7 +55,10 @@ fn build(channel: &Channel, cell: &Cell) -> Result<(Program, Option<Canary>), La
     controls.push(filter::enforce(cell)?);
     controls.push(terminal::control());
     let canary = Canary::of(cell, &controls, fence.scoped, beyond);
-    let program = Program::resolve(cell, on_host.as_deref())?;
+    let program = match cell.command.is_empty() {
+        true => None,
+        false => Some(Program::resolve(cell, on_host.as_deref())?),
+    };
     let mut descriptors = vec![handles.proc_root.as_raw_fd(), handles.root.as_raw_fd()];
     descriptors.extend(listening.descriptors());
     channel.send(&Answer::Ready { controls, counts: listening.counts() }, &descriptors).at("hand the sockets out")?;
@@ -79,8 +84,8 @@ fn namespaces() -> Control {
     Control { name: "namespaces".to_owned(), enforced: true, detail }
 }
 
-/// Waits for the word, then starts the agent. Before that, the canary goes in when it is asked for.
-fn start(channel: &Channel, program: &Program, mut canary: Option<Canary>) -> Result<Pid, LaunchError> {
+/// Waits for the word, then starts the agent if there is one. Before that, the canary goes in when it is asked for.
+fn start(channel: &Channel, program: Option<&Program>, mut canary: Option<Canary>) -> Result<Option<Pid>, LaunchError> {
     loop {
         match channel.receive::<Order>() {
             Ok((Order::Start, _)) => break,
@@ -93,45 +98,86 @@ fn start(channel: &Channel, program: &Program, mut canary: Option<Canary>) -> Re
             Err(_) => std::process::exit(1),
         }
     }
-    let agent = program.start()?;
+    let agent = program.map(|program| program.start(Streams::Inherited)).transpose()?;
     channel.send(&Answer::Started, &[]).at("report the start")?;
     Ok(agent)
 }
 
-/// Reaps, passes signals on, and ends when the agent or the control process does.
-fn watch(channel: &Channel, agent: Pid) -> Outcome {
-    let mut children = SigSet::empty();
-    children.add(Signal::SIGCHLD);
-    // All signals are blocked since the supervisor's start, so none is lost before this.
-    let Ok(signals) = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK) else {
-        std::process::exit(1)
-    };
-    loop {
-        if let Some(outcome) = agent::reap(agent) {
-            return outcome;
-        }
-        let mut ready =
-            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(channel.stream().as_fd(), PollFlags::POLLIN)];
-        if poll(&mut ready, PollTimeout::NONE).is_err() {
-            continue;
-        }
-        let [child, order] = ready.map(|fd| fd.any().unwrap_or(true));
-        if child {
-            let _ = signals.read_signal();
-        }
-        if order {
-            match channel.receive::<Order>() {
-                Ok((Order::Signal(number), _)) => pass_on(agent, number),
-                Ok(_) => {}
-                Err(_) => std::process::exit(1),
+/// What process 1 looks after until its end.
+struct Inside<'a> {
+    channel: &'a Channel,
+    cell: &'a Cell,
+    agent: Option<Pid>,
+    visits: Visits,
+}
+
+impl Inside<'_> {
+    /// Reaps, passes signals on, lets visitors in, and ends when the agent or the control process does.
+    fn watch(mut self) -> Outcome {
+        let mut children = SigSet::empty();
+        children.add(Signal::SIGCHLD);
+        // All signals are blocked since the supervisor's start, so none is lost before this.
+        let Ok(signals) = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK) else {
+            std::process::exit(1)
+        };
+        loop {
+            let ended = self.reap().or_else(|| self.wait(&signals));
+            if let Some(outcome) = ended {
+                self.visits.close();
+                return outcome;
             }
         }
     }
-}
 
-fn pass_on(agent: Pid, number: i32) {
-    if let Ok(signal) = Signal::try_from(number) {
-        // It may have ended in this moment.
-        let _ = kill(agent, signal);
+    /// Says how the agent ended if it has.
+    fn reap(&mut self) -> Option<Outcome> {
+        while let Some((process, outcome)) = agent::reap() {
+            if Some(process) == self.agent {
+                return Some(outcome);
+            }
+            self.visits.ended(process, outcome);
+        }
+        None
+    }
+
+    /// Waits for something to happen and sees to it; says how the sandbox ends if it does.
+    fn wait(&mut self, signals: &SignalFd) -> Option<Outcome> {
+        let own = [signals.as_fd(), self.channel.stream().as_fd()];
+        let all = own.into_iter().chain(self.visits.clients());
+        let mut ready: Vec<_> = all.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
+        let patience = self.visits.patience();
+        let timeout =
+            patience.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
+        poll(&mut ready, timeout).ok()?;
+        let ready: Vec<_> = ready.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        if ready[0] {
+            let _ = signals.read_signal();
+        }
+        self.visits.end_overdue();
+        self.visits.hear(&ready[2..]);
+        if ready[1] { self.obey() } else { None }
+    }
+
+    fn obey(&mut self) -> Option<Outcome> {
+        match self.channel.receive::<Order>() {
+            Ok((Order::Signal(number), _)) => return self.pass_on(number),
+            Ok((Order::Admit(exec), descriptors)) => self.visits.admit(self.cell, *exec, descriptors),
+            Ok((Order::Socket(family), descriptors)) => visits::give_socket(family, descriptors),
+            Ok((Order::Build(_) | Order::Mapped | Order::Prove | Order::Start, _)) => {}
+            Err(_) => std::process::exit(1),
+        }
+        None
+    }
+
+    /// A sandbox without an agent ends when it is asked to.
+    fn pass_on(&self, number: i32) -> Option<Outcome> {
+        let signal = Signal::try_from(number).ok()?;
+        match self.agent {
+            // It may have ended in this moment.
+            Some(agent) => drop(kill(agent, signal)),
+            None if signal == Signal::SIGTERM => return Some(Outcome::Exited(0)),
+            None => {}
+        }
+        None
     }
 }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -15,6 +15,7 @@ use nix::unistd::Uid;
 use tollgate_wire::cell::{Cell, Control};
 use tollgate_wire::proof::Attempt;
 
+use crate::door::Door;
 use crate::error::{At, LaunchError};
 use crate::group::{self, Group};
 use crate::handover::{Answer, Channel, Order, Outcome};
@@ -30,6 +31,7 @@ pub struct Confined {
     child: Child,
     _keeper: Keeper,
     sockets: Option<Sockets>,
+    run_as: Option<(u32, u32)>,
     /// Protections and how they stand.
     pub controls: Vec<Control>,
     /// Removed last, when no process is in it any more.
@@ -55,9 +57,16 @@ pub struct Sockets {
     pub dns_tcp: Vec<TcpListener>,
 }
 
-/// Passes signals to the agent, from any thread.
-#[derive(Debug, Clone)]
-pub struct Signaller(Arc<Channel>);
+/// The agent's standard streams, where they are not the caller's.
+#[derive(Debug)]
+pub struct Streams {
+    /// Standard input.
+    pub input: Stdio,
+    /// Standard output.
+    pub output: Stdio,
+    /// Standard error.
+    pub error: Stdio,
+}
 
 /// Building takes a few milliseconds; a machine under full load may take seconds.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,12 +76,28 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`LaunchError`]; nothing of the agent has run.
 pub fn launch(cell: &Cell) -> Result<Confined, LaunchError> {
+    launch_with(cell, Streams { input: Stdio::inherit(), output: Stdio::inherit(), error: Stdio::inherit() })
+}
+
+/// The same with other standard streams for the agent.
+///
+/// # Errors
+/// As `launch`.
+pub fn launch_with(cell: &Cell, streams: Streams) -> Result<Confined, LaunchError> {
     check_user(cell)?;
     let (ours, theirs) = UnixStream::pair().at("make the hand-over socket")?;
     ours.set_read_timeout(Some(BUILD_TIMEOUT)).at("bound the wait")?;
-    let (child, keeper) = start_supervisor(theirs).at("start the supervisor")?;
+    let (child, keeper) = start_supervisor(theirs, streams).at("start the supervisor")?;
     let channel = Arc::new(Channel::new(ours));
-    let confined = Confined { channel, child, _keeper: keeper, sockets: None, controls: Vec::new(), group: None };
+    let confined = Confined {
+        channel,
+        child,
+        _keeper: keeper,
+        sockets: None,
+        run_as: cell.run_as,
+        controls: Vec::new(),
+        group: None,
+    };
     confined.build(cell)
 }
 
@@ -95,12 +120,12 @@ struct Keeper {
 
 /// Starts it from a thread of its own: the kernel ends it with the *thread* that started it, and the caller's may be one
 /// of a pool that ends sooner.
-fn start_supervisor(theirs: UnixStream) -> std::io::Result<(Child, Keeper)> {
+fn start_supervisor(theirs: UnixStream, streams: Streams) -> std::io::Result<(Child, Keeper)> {
     let (until_dropped, dropped) = channel::<()>();
     let (started, child) = channel();
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
         // Nobody waits for the answer of a launch that has been given up.
-        let _ = started.send(spawn(&theirs));
+        let _ = started.send(spawn(&theirs, streams));
         drop(theirs);
         let _ = dropped.recv();
     })?;
@@ -109,9 +134,10 @@ fn start_supervisor(theirs: UnixStream) -> std::io::Result<(Child, Keeper)> {
 }
 
 /// The program again, under another name, with an empty environment: ours may hold secrets.
-fn spawn(theirs: &UnixStream) -> std::io::Result<Child> {
+fn spawn(theirs: &UnixStream, streams: Streams) -> std::io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0(SUPERVISOR).arg(theirs.as_raw_fd().to_string()).env_clear();
+    command.stdin(streams.input).stdout(streams.output).stderr(streams.error);
     sys::tie(&mut command, theirs.as_raw_fd());
     command.spawn()
 }
@@ -137,7 +163,9 @@ impl Confined {
                     return Ok(self);
                 }
                 (Answer::Failed(error), _) => return Err(error),
-                (Answer::Proved(_) | Answer::Started | Answer::Ended(_), _) => return Err(unexpected()),
+                (Answer::Proved(_) | Answer::Started | Answer::Ended(_) | Answer::Socket, _) => {
+                    return Err(unexpected());
+                }
             }
         }
     }
@@ -163,7 +191,7 @@ impl Confined {
         }
     }
 
-    /// Starts the agent.
+    /// Starts the agent, or, where there is no COMMAND, lets the sandbox stand without one until it is told to end.
     ///
     /// # Errors
     /// When it cannot be executed; then nothing of it has run.
@@ -179,10 +207,10 @@ impl Confined {
         }
     }
 
-    /// A handle for signals.
+    /// The way to reach what runs inside.
     #[must_use]
-    pub fn signaller(&self) -> Signaller {
-        Signaller(Arc::clone(&self.channel))
+    pub fn door(&self) -> Door {
+        Door::new(Arc::clone(&self.channel), self.run_as)
     }
 
     /// Waits for the agent's end. A supervisor that is gone has taken the agent with it.
@@ -203,16 +231,6 @@ impl Drop for Confined {
         // One that is not waited for must not outlive us; one that is has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-impl Signaller {
-    /// Passes a signal on to the agent.
-    ///
-    /// # Errors
-    /// When the sandbox has ended.
-    pub fn signal(&self, signal: i32) -> std::io::Result<()> {
-        self.0.send(&Order::Signal(signal), &[])
     }
 }
 

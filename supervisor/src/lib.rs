@@ -11,7 +11,9 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod door;
 mod error;
+mod exec;
 mod fence;
 mod filter;
 mod group;
@@ -28,11 +30,14 @@ mod stage;
 mod sys;
 mod terminal;
 mod view;
+mod visits;
 
+pub use door::{Door, Visitor, give};
 pub use error::LaunchError;
+pub use exec::{Ends, ExecError, Executing, Visit, set_window_size, window_size};
 pub use group::available as group_available;
-pub use handover::Outcome;
-pub use launch::{Confined, Signaller, Sockets, launch};
+pub use handover::{Family, Outcome};
+pub use launch::{Confined, Sockets, Streams, launch, launch_with};
 pub use net::EXPLICIT_PORT;
 
 /// Becomes the supervisor if this process was started as one, and then never returns. To be called first in `main`.

@@ -11,9 +11,11 @@ pub mod loopback;
 mod origin;
 pub mod raw;
 mod standalone;
+mod staying;
 pub mod websocket;
 
 pub use bench::{ASKING, Bench, Finished, Started, finish, front_door, program, through, without};
 pub use escape::check_stopped;
 pub use origin::{Arrived, Origin};
 pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};
+pub use staying::{Staying, family, left_of, of_session, until};

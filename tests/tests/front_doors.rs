@@ -70,7 +70,7 @@ fn what_ends_how() {
     check(&bench, &[], None, 0, "provider", "");
     check(&bench, &["--version"], None, 0, "openshell ", "");
     check(&bench, &["provider", "create"], None, 2, "", "--name");
-    check(&bench, &["sandbox", "create", "--provider", "work"], None, 1, "", "tollgate run");
+    check(&bench, &["sandbox", "create", "--provider", "work"], None, 1, "", "name a policy with --policy FILE");
     check(&bench, &["nonsense"], None, 2, "", "unrecognized subcommand 'nonsense'");
     check(&bench, &["--gateway", "local", "provider", "list", "--names"], None, 0, "", "");
 }

@@ -7,6 +7,7 @@ mod policy;
 mod provider;
 mod proxy;
 mod run;
+pub mod sandbox;
 mod status;
 
 pub use audit::{read_key, verify};
@@ -15,5 +16,6 @@ pub use doctor::{DoctorArguments, doctor};
 pub use policy::{LiveCommand, PolicyCommand, live, policy};
 pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};
-pub use run::{run, runtime};
+pub use run::{Signals, exit_code, run, runtime, wait_for};
+pub use sandbox::{SandboxCommand, sandbox};
 pub use status::status;

@@ -40,11 +40,22 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|e| Failure::new(Kind::Other, format!("the runtime cannot be started: {e}")))
 }
 
+/// Waits for the end of a sandbox in the background; SIGTERM stops it in order, and other signals do nothing.
+pub async fn wait_for(running: &mut Running, signals: &mut Signals) -> Outcome {
+    loop {
+        tokio::select! {
+            outcome = running.ended() => return outcome,
+            kind = signals.next() => if kind == SignalKind::terminate() { running.stop() },
+        }
+    }
+}
+
 /// The signals that are passed on. They are listened for before the agent starts, so that none ends us in its place.
-struct Signals(Vec<(SignalKind, Signal)>);
+pub struct Signals(Vec<(SignalKind, Signal)>);
 
 impl Signals {
-    fn listen() -> Result<Self, Failure> {
+    /// Listens from now on. Needs a runtime.
+    pub fn listen() -> Result<Self, Failure> {
         let mut kinds = vec![
             SignalKind::terminate(),
             SignalKind::hangup(),
@@ -91,7 +102,8 @@ async fn wait(running: &mut Running, signals: &mut Signals) -> Outcome {
     }
 }
 
-fn exit_code(outcome: &Outcome) -> ExitCode {
+/// The exit code of a command that ends as its agent ended.
+pub fn exit_code(outcome: &Outcome) -> ExitCode {
     match outcome {
         Outcome::Exited(code) => ExitCode::from(*code),
         Outcome::Signalled(signal) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),

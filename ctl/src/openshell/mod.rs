@@ -3,8 +3,10 @@
 //! 0 is done, 1 any failure, 2 the command line, 124 a wait that was too long. What is found goes to stdout, what was done and what failed to stderr. A
 //! command that is not behind this door says what to use in its place.
 
+mod create;
 mod policy;
 mod provider;
+mod sandbox;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -56,6 +58,19 @@ enum Command {
         #[command(subcommand)]
         command: Option<policy::PolicyCommand>,
     },
+    /// Keep sandboxes: create, list, get, exec, connect, stop, start, delete
+    #[command(visible_alias = "sb")]
+    Sandbox {
+        #[command(subcommand)]
+        command: Option<Box<sandbox::SandboxCommand>>,
+    },
+    /// Show what the agent of a sandbox has printed
+    Logs(sandbox::LogsArguments),
+    /// Show the ports of this machine that lead into sandboxes
+    Forward {
+        #[command(subcommand)]
+        command: Option<sandbox::ForwardCommand>,
+    },
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -63,23 +78,21 @@ enum Command {
 /// Commands that are known and not behind this door: their names, and what to use in their place.
 const ELSEWHERE: &[(&[&str], &str)] = &[
     (
-        &["sandbox", "sb"],
-        "use `tollgate run --policy FILE --provider NAME -- COMMAND`, which runs a sandbox for as long as COMMAND",
-    ),
-    (
         &["rule", "rl"],
         "edit the policy and `openshell policy set` it; `tollgate policy explain` says what would have to be in it",
     ),
-    (&["logs"], "read the journal that `tollgate status` names, and prove it with `tollgate audit verify`"),
     (&["status", "whoami", "doctor"], "use `tollgate status`"),
     (&["gateway", "workspace"], "nothing is needed: there is no gateway here, each sandbox has a process of its own"),
     (&["settings", "inference"], "say it in the policy file of the sandbox"),
-    (&["term", "forward", "service", "ssh-proxy", "completions"], "there is nothing in its place"),
+    (&["term", "service", "ssh-proxy", "completions"], "there is nothing in its place"),
 ];
 
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(code) = crate::detached::run_if_asked() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -97,6 +110,13 @@ pub fn main() -> ExitCode {
         Some(Command::Provider { command: Some(command) }) => provider::provider(command),
         Some(Command::Policy { command: None }) => help(&["policy"]),
         Some(Command::Policy { command: Some(command) }) => policy::policy(command),
+        Some(Command::Sandbox { command: None }) => help(&["sandbox"]),
+        Some(Command::Sandbox { command: Some(command) }) => {
+            return sandbox::sandbox(*command).unwrap_or_else(|failure| report(&failure));
+        }
+        Some(Command::Logs(arguments)) => sandbox::logs(arguments),
+        Some(Command::Forward { command: None }) => help(&["forward"]),
+        Some(Command::Forward { command: Some(command) }) => sandbox::forward(command),
         Some(Command::Other(words)) => Err(elsewhere(&words)),
     };
     match done {
@@ -110,6 +130,9 @@ fn report(failure: &Failure) -> ExitCode {
     match failure.kind() {
         Kind::Usage => ExitCode::from(2),
         Kind::TimedOut => ExitCode::from(124),
+        // COMMAND itself, as shells say it.
+        Kind::NotExecutable => ExitCode::from(126),
+        Kind::NotFound => ExitCode::from(127),
         _ => ExitCode::FAILURE,
     }
 }

@@ -4,6 +4,7 @@ mod client;
 mod policy;
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -11,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use nix::unistd::Uid;
 use tokio::net::UnixListener;
+use tokio::sync::Notify;
 use tollgate_proxy::{Gate, Generation, Rules};
 use tollgate_wire::credentials::CredentialState;
 use tollgate_wire::status::Status;
@@ -29,47 +31,43 @@ pub const STATUS: &str = "/v1/status";
 /// Where every operator API takes over what has changed of credentials.
 pub const REFRESH_CREDENTIALS: &str = "/v1/credentials/refresh";
 
+/// Where a sandbox is told to end.
+pub const STOP: &str = "/v1/stop";
+
 /// Serves until it is dropped.
 pub struct Server(tokio::task::JoinHandle<()>);
 
+/// What a sandbox's operator sees and moves.
 #[derive(Clone)]
-struct Shared {
-    status: Arc<Status>,
-    rules: Arc<Rules>,
-    gate: Arc<Gate>,
-    credentials: Arc<Credentials>,
+pub struct Shared {
+    /// What does not change.
+    pub status: Arc<Status>,
+    /// What is in force.
+    pub rules: Arc<Rules>,
+    /// What is open.
+    pub gate: Arc<Gate>,
+    /// What is held.
+    pub credentials: Arc<Credentials>,
+    /// Ends it.
+    pub stop: Arc<Notify>,
 }
 
 impl Server {
     /// Answers for a sandbox.
-    pub fn start(
-        folder: &SandboxFolder,
-        status: Status,
-        rules: Arc<Rules>,
-        gate: Arc<Gate>,
-        credentials: Arc<Credentials>,
-        policies: Arc<Policies>,
-    ) -> Result<Self, Failure> {
-        let shared = Shared { status: Arc::new(status), rules, gate, credentials };
-        let router = Router::new().route(STATUS, get(show_status)).route(REFRESH_CREDENTIALS, post(refresh));
+    pub fn start(folder: &SandboxFolder, shared: Shared, policies: Arc<Policies>) -> Result<Self, Failure> {
+        let router = Router::new()
+            .route(STATUS, get(show_status))
+            .route(REFRESH_CREDENTIALS, post(refresh))
+            .route(STOP, post(stop));
         Self::listen(folder, router.with_state(shared).merge(policy::router(policies)))
     }
 
     /// Listens on the socket in a state folder, mode 0600, in a folder of mode 0700.
     pub fn listen(folder: &SandboxFolder, router: Router) -> Result<Self, Failure> {
-        let path = folder.socket();
-        let failed = |e: std::io::Error| {
-            Failure::new(Kind::State, format!("the control socket {} cannot be made: {e}", path.display()))
-        };
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path).map_err(failed)?;
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+        let listener = OwnersOnly::bind(&folder.socket())?;
         let service = router.into_make_service_with_connect_info::<policy::Peer>();
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(OwnersOnly(listener), service).await {
+            if let Err(error) = axum::serve(listener, service).await {
                 tracing::error!(%error, "the control socket is closed");
             }
         });
@@ -98,6 +96,12 @@ async fn refresh(State(shared): State<Shared>) -> Json<Vec<CredentialState>> {
     Json(shared.credentials.refresh().await)
 }
 
+/// Returns the process id: when that process has ended, the sandbox has.
+async fn stop(State(shared): State<Shared>) -> Json<u32> {
+    shared.stop.notify_one();
+    Json(shared.status.pid)
+}
+
 /// Endpoints that only audit, as `ENTRY: host:port`.
 pub fn audit_endpoints(generation: &Generation) -> Vec<String> {
     let endpoints = generation.policy.audit_endpoints();
@@ -105,7 +109,23 @@ pub fn audit_endpoints(generation: &Generation) -> Vec<String> {
 }
 
 /// A listener that closes connections of other users before a byte of theirs is read.
-struct OwnersOnly(UnixListener);
+pub struct OwnersOnly(UnixListener);
+
+impl OwnersOnly {
+    /// Listens on a path, mode 0600, in a folder of mode 0700. A socket that is there is nobody's: its owner has ended.
+    pub fn bind(path: &Path) -> Result<Self, Failure> {
+        let failed = |e: std::io::Error| {
+            Failure::new(Kind::State, format!("the control socket {} cannot be made: {e}", path.display()))
+        };
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+        Ok(Self(listener))
+    }
+}
 
 impl axum::serve::Listener for OwnersOnly {
     type Io = tokio::net::UnixStream;

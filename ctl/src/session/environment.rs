@@ -62,15 +62,26 @@ pub type Extra = Vec<(String, String)>;
 /// Builds the environment. Later ones win: the caller's, `extra`, the proxy and trust variables, the placeholders.
 pub fn build(vault: &Vault, extra: &Extra, proxy: &str, ca: &Path, bundle: &Path) -> Vec<(String, String)> {
     let mut variables = std::collections::BTreeMap::new();
-    let passes = |name: &str| PASSED.contains(&name) || name.starts_with("LC_");
-    variables.extend(std::env::vars_os().filter_map(|(name, value)| {
-        let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
-        passes(&name).then_some((name, value))
-    }));
+    variables.extend(passed());
     variables.extend(extra.iter().cloned());
     variables.insert("TOLLGATE_SANDBOX".to_owned(), "1".to_owned());
     variables.extend(through_gate(vault, Some(proxy), ca, bundle));
     variables.into_iter().collect()
+}
+
+/// What passes from our own environment as it is.
+pub fn passed() -> impl Iterator<Item = (String, String)> {
+    let passes = |name: &str| PASSED.contains(&name) || name.starts_with("LC_");
+    std::env::vars_os().filter_map(move |(name, value)| {
+        let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+        passes(&name).then_some((name, value))
+    })
+}
+
+/// Variables that lead through the gate: nobody but the gate says what they are.
+pub fn belongs_to_gate(name: &str) -> bool {
+    [PROXY, CA_ALONE, CA_BUNDLE].concat().contains(&name)
+        || ["NO_PROXY", "no_proxy", "NODE_USE_ENV_PROXY", "TOLLGATE_SANDBOX"].contains(&name)
 }
 
 /// The variables that lead programs through a gate: its address where they have to know it, what to trust, and a

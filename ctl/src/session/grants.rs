@@ -48,7 +48,8 @@ pub fn files(request: &Request<'_>) -> Files {
     files.read_only.extend(executable(request.command, request.workdir));
     files.home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/agent"), PathBuf::from);
     files.overlays = overlays(request.folder);
-    if let Some(grant) = holder(&files.read_write, request.policy_file) {
+    // One that is gone is not followed, and cannot be laid over.
+    if let Some(grant) = holder(&files.read_write, request.policy_file).filter(|_| request.policy_file.exists()) {
         let above = request.policy_file.ancestors().skip(1);
         files.pinned = above.take_while(|folder| *folder != grant).map(Path::to_owned).collect();
         files.overlays.push((request.policy_file.to_owned(), request.policy_file.to_owned()));

@@ -3,10 +3,12 @@
 use std::str::FromStr;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use tollgate_wire::cell::{Bounds, Limit};
 
 /// Options of every command that starts a sandbox.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Isolation {
     /// Limit each process: as, cpu, fsize, memlock, nofile, nproc or stack, for example nproc=2000; the defaults are nproc=512
     /// and nofile=65536
@@ -38,7 +40,7 @@ impl Isolation {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct ProcessLimit(Limit, u64);
 
 impl FromStr for ProcessLimit {
@@ -55,7 +57,7 @@ impl FromStr for ProcessLimit {
 }
 
 /// A number of bytes, with `K`, `M`, `G` or `T` for powers of 1024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Bytes(u64);
 
 /// Less than this and not even a shell starts.
@@ -75,7 +77,7 @@ impl FromStr for Bytes {
 }
 
 /// Processors in thousandths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Processors(u64);
 
 impl FromStr for Processors {

@@ -3,13 +3,17 @@
 //! Everything that can be wrong is found before the agent exists: policy, secrets, files, journal, isolation. Only then
 //! the supervisor starts COMMAND. Nothing here is asynchronous until the proxy serves.
 
+mod beginning;
 pub mod environment;
+mod forward;
 mod grants;
 mod isolation;
 mod policies;
 mod policy_file;
 mod proof;
+mod running;
 pub mod trust;
+mod visitors;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -17,27 +21,35 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::sync::Notify;
 use tollgate_audit::Event;
 use tollgate_proxy::{
     Capacity, CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool,
     Resolver, Rules, Setup, Sockets, upstream_config,
 };
 use tollgate_secrets::Vault;
-use tollgate_supervisor::{Confined, LaunchError, Outcome, Signaller};
+use tollgate_supervisor::{Confined, LaunchError};
 use tollgate_wire::cell::{Cell, Control, Feature};
 use tollgate_wire::status::Status;
 
+pub use beginning::Detached;
 pub use environment::Extra as ExtraEnvironment;
+pub use environment::passed;
+pub use forward::Forward;
 pub use grants::Extra as ExtraFiles;
 pub use isolation::Isolation;
 pub use policies::{Policies, Refused, Text};
 pub use policy_file::{MAX_POLICY_BYTES, PolicyFile};
+pub use running::{Running, STOP_GRACE};
 
 use crate::credentials::{Access, Keeper, Keeping, Network, SecretArgument, Store, attach, draw};
 use crate::failure::{Failure, Kind};
-use crate::home::{Home, SandboxFolder, random};
+use crate::home::{Claim, Home, SandboxFolder, random};
 use crate::operator;
+use beginning::{Beginning, followed, place, streams};
+use forward::Forwarder;
 use policy_file::{Fence, Follower, Following};
+use visitors::Visitors;
 
 /// What to run and how: the command line, read.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +80,9 @@ pub struct Order {
     pub environment: ExtraEnvironment,
     /// Further files.
     pub files: ExtraFiles,
-    /// COMMAND and its arguments.
+    /// Ports of the host that lead to ports inside.
+    pub forwards: Vec<Forward>,
+    /// COMMAND and its arguments; nothing where the sandbox stands without an agent.
     pub command: Vec<String>,
 }
 
@@ -83,57 +97,51 @@ pub struct Session {
     sockets: Sockets,
     fence: Option<Fence>,
     policies: Arc<Policies>,
-    folder: SandboxFolder,
+    /// Hash of the policy that the file brought last; nothing where there is no file any more.
+    brought: Option<String>,
+    forwarders: Vec<Forwarder>,
+    claim: Claim,
     status: Status,
-}
-
-/// A sandbox whose agent runs.
-pub struct Running {
-    /// Ends with the agent.
-    waiter: tokio::task::JoinHandle<Outcome>,
-    signaller: Signaller,
-    journal: Arc<Journal>,
-    gate: Arc<Gate>,
-    folder: SandboxFolder,
-    _follower: Follower,
-    keeping: Keeping,
-    operator: operator::Server,
-    controls: Vec<Control>,
 }
 
 impl Session {
     /// Prepares a sandbox. To be called from the main thread before any other exists: the supervisor is its child.
-    pub fn prepare(mut order: Order) -> Result<Self, Failure> {
+    pub fn prepare(order: Order) -> Result<Self, Failure> {
+        Self::prepare_as(order, None)
+    }
+
+    /// The same, for a sandbox that outlives the command that made it.
+    pub fn prepare_as(mut order: Order, detached: Option<Detached>) -> Result<Self, Failure> {
         hide_memory();
         let home = order.home.as_deref().map_or_else(Home::open, Home::open_at)?;
         let attachments = attach(&home, &order.providers, &mut order.secrets)?;
-        let file = PolicyFile::new(&order.policy)?.attaching(attachments);
-        let content = file.read()?;
+        let resumes = detached.as_ref().filter(|detached| detached.resumes);
+        let Beginning { file, content, brought } = Beginning::of(&order, resumes, attachments)?;
         let policy = file.parse(&content)?;
         file.idle_credentials(&policy).iter().for_each(|line| eprintln!("tollgate: warning: {line}"));
         let tls = upstream_config(&order.upstream_cas).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
         let network = Network::of(&order.pins, tls.clone());
         let keeper = Keeper::open(&order.secrets, Access { store: Store::of(&home), network }, draw)?;
         let vault = Arc::new(keeper.vault(Instant::now()));
-        let name = order.name.clone().map_or_else(draw_name, Ok)?;
-        let folder = home.sandbox(&name)?;
-        let cell = cell(&order, &home, &policy, &vault, &file, &folder)?;
+        let (claim, output) = place(&home, &order, detached)?;
+        let (folder, name) = (&claim.folder, claim.folder.name.clone());
+        let forwarders = order.forwards.iter().map(Forwarder::bind).collect::<Result<Vec<_>, _>>()?;
+        let cell = cell(&order, &home, &policy, &vault, &file, folder)?;
         let limits = Limits::with(&order.limits);
         let authority =
             CertificateAuthority::new(&name, &limits).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
-        trust::write(&folder, &authority)?;
-        let segment = folder.next_segment();
-        let session = format!("{name}/{segment}");
-        let journal =
-            Journal::create(&folder.journal(), &segment, &session, home.journal_key()?).map_err(journal_failure)?;
-        let journal = Arc::new(journal);
+        trust::write(folder, &authority)?;
+        let journal = open_journal(&home, folder)?;
         let rules = Arc::new(Rules::new(policy, vault));
-        let opened = Policies::open(file, &content, &rules, &journal, &folder);
+        let opened = Policies::open(file, &content, &rules, &journal, folder);
         let policies = opened.inspect_err(|failure| abandon(&journal, failure.message()))?;
-        let confined = tollgate_supervisor::launch(&cell).map_err(|e| not_started(&journal, &e))?;
+        let confined = tollgate_supervisor::launch_with(&cell, streams(output, cell.run_as)?)
+            .map_err(|e| not_started(&journal, &e))?;
         raise_file_limit();
         let (sockets, identifier, root, confined) = take_sockets(confined);
-        let fence = grants::writable(&cell.files, policies.file().path()).then(|| Fence::new(root));
+        let is_writable = grants::writable(&cell.files, policies.file().path());
+        let fence = is_writable.then(|| Fence::new(root));
+        let brought = followed(policies.file(), brought, is_writable, &rules.current().policy_sha256);
         let setup = Setup {
             rules: Arc::clone(&rules),
             journal: Arc::clone(&journal),
@@ -155,7 +163,9 @@ impl Session {
             sockets,
             fence,
             policies: Arc::new(policies),
-            folder,
+            brought,
+            forwarders,
+            claim,
             status,
         };
         session.record_opening()?;
@@ -165,40 +175,45 @@ impl Session {
     /// Serves the sandbox and starts COMMAND. Needs a runtime.
     pub async fn start(mut self) -> Result<Running, Failure> {
         self.gate.serve(self.sockets).map_err(|e| Failure::new(Kind::Other, format!("the proxy cannot serve: {e}")))?;
-        let follower = Follower::start(Following {
+        let following = self.brought.map(|brought| Following {
             file: self.policies.file().clone(),
             rules: Arc::clone(&self.rules),
             policies: Arc::clone(&self.policies),
             fence: self.fence,
-            brought: self.rules.current().policy_sha256.clone(),
+            brought,
             refused: None,
-        })?;
+        });
+        let follower = following.map(Follower::start).transpose()?;
         let proved = proof::run(&self.confined, &self.journal, self.order.isolation.no_self_proof);
         self.status.controls.push(proved.inspect_err(|failure| abandon(&self.journal, failure.message()))?);
         self.keeping.start();
         let controls = self.status.controls.clone();
-        let operator = operator::Server::start(
-            &self.folder,
-            self.status,
-            self.rules,
-            Arc::clone(&self.gate),
-            self.keeping.shared(),
-            self.policies,
-        )?;
+        let (stop, door) = (Arc::new(Notify::new()), self.confined.door());
+        let visitors = Visitors::start(&self.claim.folder, &door, &self.journal)?;
+        self.forwarders.into_iter().try_for_each(|forwarder| forwarder.start(&door))?;
+        let shared = operator::Shared {
+            status: Arc::new(self.status),
+            rules: self.rules,
+            gate: Arc::clone(&self.gate),
+            credentials: self.keeping.shared(),
+            stop: Arc::clone(&stop),
+        };
+        let operator = operator::Server::start(&self.claim.folder, shared, self.policies)?;
         let agent = Event::Agent { command: &self.order.command };
         self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
         self.confined.start().map_err(|e| not_started(&self.journal, &e))?;
-        let signaller = self.confined.signaller();
         let confined = self.confined;
         let waiter = tokio::task::spawn_blocking(move || confined.wait());
-        let (journal, gate, folder) = (self.journal, self.gate, self.folder);
         Ok(Running {
             waiter,
-            signaller,
-            journal,
-            gate,
-            folder,
+            door,
+            stop,
+            deadline: None,
+            journal: self.journal,
+            gate: self.gate,
+            claim: self.claim,
             _follower: follower,
+            _visitors: visitors,
             keeping: self.keeping,
             operator,
             controls,
@@ -207,7 +222,12 @@ impl Session {
 
     /// The sandbox's name.
     pub fn name(&self) -> &str {
-        &self.folder.name
+        &self.claim.folder.name
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &SandboxFolder {
+        &self.claim.folder
     }
 
     /// Where its journal is.
@@ -235,38 +255,12 @@ impl Session {
     }
 }
 
-impl Running {
-    /// Passes a signal on to the agent.
-    pub fn signal(&self, signal: i32) {
-        if let Err(error) = self.signaller.signal(signal) {
-            tracing::debug!(%error, signal, "a signal could not be passed on");
-        }
-    }
-
-    /// Protections and how they stand.
-    pub fn controls(&self) -> &[Control] {
-        &self.controls
-    }
-
-    /// Waits for the agent's end; may be dropped and called again.
-    pub async fn ended(&mut self) -> Outcome {
-        // The task only waits for a child: it cannot panic, and nobody aborts it.
-        (&mut self.waiter).await.unwrap_or(Outcome::Signalled(nix::libc::SIGKILL))
-    }
-
-    /// Lets the last connections be recorded, and signs the journal's end.
-    pub async fn close(self, outcome: &Outcome) -> Result<(), Failure> {
-        let Self { journal, gate, operator, folder, keeping, .. } = self;
-        drop(keeping);
-        gate.drain().await;
-        drop(operator);
-        let _ = std::fs::remove_file(folder.socket());
-        let reason = match outcome {
-            Outcome::Exited(code) => format!("the agent exited with {code}"),
-            Outcome::Signalled(signal) => format!("the agent was ended by signal {signal}"),
-        };
-        journal.close(&reason).map_err(journal_failure)
-    }
+/// The next segment of the sandbox's journal.
+fn open_journal(home: &Home, folder: &SandboxFolder) -> Result<Arc<Journal>, Failure> {
+    let segment = folder.next_segment();
+    let session = format!("{}/{segment}", folder.name);
+    let journal = Journal::create(&folder.journal(), &segment, &session, home.journal_key()?);
+    journal.map(Arc::new).map_err(journal_failure)
 }
 
 /// A core dump of this process would hold every secret.
@@ -341,6 +335,8 @@ fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journa
         name: name.to_owned(),
         pid: std::process::id(),
         command: order.command.clone(),
+        started_at_ms: crate::revisions::now_ms(),
+        forwards: order.forwards.iter().map(ToString::to_string).collect(),
         policy_file: order.policy.display().to_string(),
         generation: generation.number,
         policy_sha256: generation.policy_sha256.clone(),
@@ -366,7 +362,7 @@ pub fn raise_file_limit() {
 }
 
 /// A name that no other sandbox of this user is likely to have.
-fn draw_name() -> Result<String, Failure> {
+pub fn draw_name() -> Result<String, Failure> {
     let bytes: [u8; 4] = random()?;
     Ok(format!("run-{:08x}", u32::from_be_bytes(bytes)))
 }

@@ -234,6 +234,18 @@ impl Policies {
     }
 }
 
+/// The newest policy that was accepted for a sandbox, and the hash of the newest that its file brought; nothing where none is
+/// kept.
+pub fn newest(folder: &SandboxFolder) -> Result<Option<(Content, String)>, Failure> {
+    let unusable = |error: FolderError| Failure::new(Kind::State, error.to_string());
+    let (kept, _) = Archive::open(folder.revisions()?).map_err(unusable)?;
+    let Some(newest) = kept.history().newest_first().next() else { return Ok(None) };
+    let from_file = kept.history().newest_first().find(|entry| entry.origin == Origin::File);
+    let brought = from_file.map(|entry| entry.sha256.clone()).unwrap_or_default();
+    let text = kept.text(newest.number).map_err(unusable)?.unwrap_or_default();
+    Ok(Some((Content { text, owner_uid: newest.author_uid }, brought)))
+}
+
 fn text_of(kept: &Archive, number: u64) -> Result<String, Refused> {
     kept.text(number).map_err(Refused::Unreadable)?.ok_or(Refused::NoRevision { number })
 }

@@ -58,6 +58,12 @@ impl PolicyFile {
         Ok(Self { path, shown: shown.to_owned(), attachments: Vec::new(), links: Arc::default() })
     }
 
+    /// Where the file is, or was: one that is gone is not followed.
+    pub fn or_gone(shown: &Path) -> Self {
+        let path = shown.canonicalize().unwrap_or_else(|_| shown.to_owned());
+        Self { path, shown: shown.to_owned(), attachments: Vec::new(), links: Arc::default() }
+    }
+
     /// The same with these providers attached.
     pub fn attaching(self, attachments: Vec<Attachment>) -> Self {
         Self { attachments, ..self }

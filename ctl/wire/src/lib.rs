@@ -4,6 +4,7 @@
 
 pub mod cell;
 pub mod credentials;
+pub mod exec;
 pub mod policy;
 pub mod proof;
 pub mod proxy_status;

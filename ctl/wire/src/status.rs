@@ -13,6 +13,10 @@ pub struct Status {
     pub pid: u32,
     /// The agent's command.
     pub command: Vec<String>,
+    /// When it was started, in milliseconds since 1970.
+    pub started_at_ms: u64,
+    /// Ports of the host's loopback that lead inside, `HOST:INSIDE`.
+    pub forwards: Vec<String>,
     /// The policy file that is followed.
     pub policy_file: String,
     /// The generation in force, from 1.

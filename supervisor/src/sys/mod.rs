@@ -1,7 +1,7 @@
 //! The only unsafe code of the project: system calls that no safe wrapper offers.
 //!
 //! One operation a function, one reason a block. Everything here is called from single-threaded processes, before the
-//! agent exists, except [`adopt`] and [`tie`].
+//! agent exists, except [`adopt`], [`tie`] and the two of terminal sizes.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigAction, Signal};
 use nix::unistd::{ForkResult, Pid};
+use tollgate_wire::exec::WindowSize;
 
 /// Which side of a fork this is.
 pub(crate) enum Fork {
@@ -189,5 +190,31 @@ pub(crate) fn enable(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c
             libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4),
         )
     };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes a terminal the controlling one of this session (ioctl_tty(2), `TIOCSCTTY`).
+pub(crate) fn control(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the argument is a number; a descriptor that is no terminal is an error, not undefined.
+    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Asks for a terminal's size (ioctl_tty(2), `TIOCGWINSZ`).
+pub(crate) fn window_size(terminal: BorrowedFd<'_>) -> io::Result<WindowSize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: `size` is what this request writes, and outlives the call.
+    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(WindowSize { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Gives a terminal another size (ioctl_tty(2), `TIOCSWINSZ`).
+pub(crate) fn set_window_size(terminal: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
+    let size = libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: `size` is what this request reads, and outlives the call.
+    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

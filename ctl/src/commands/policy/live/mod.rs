@@ -261,7 +261,7 @@ impl Sandbox {
 }
 
 /// The sandbox that is meant where none is named.
-fn only_one(home: &Home) -> Result<String, Failure> {
+pub fn only_one(home: &Home) -> Result<String, Failure> {
     let runs = |folder: &SandboxFolder| std::os::unix::net::UnixStream::connect(folder.socket()).is_ok();
     let running: Vec<_> = home.sandboxes().into_iter().filter(runs).map(|folder| folder.name).collect();
     match running.as_slice() {

@@ -1,0 +1,205 @@
+//! `tollgate sandbox`: sandboxes that stay. Behind `openshell sandbox` as well.
+
+mod exec;
+mod logs;
+mod show;
+mod streams;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::Pid;
+
+pub use exec::{ExecArguments, ExecOptions, Tty, exec, plainly, run_inside, shell};
+pub use logs::{LogsArguments, logs};
+pub use show::{GetArguments, ListArguments, all, created, described, get, list};
+
+use crate::commands::policy::only_one;
+use crate::definition::{Definition, Options};
+use crate::detached::{self, Started, Task};
+use crate::failure::{Failure, Kind};
+use crate::home::{Claim, Home, SandboxFolder, check_name};
+use crate::operator::{ClientError, STOP, ask};
+use crate::revisions::now_ms;
+use crate::session::{STOP_GRACE, draw_name, passed};
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Make a sandbox that stays, and return when it is ready
+    Create(Box<CreateArguments>),
+    /// Show all sandboxes and how they stand
+    List(ListArguments),
+    /// Show one sandbox
+    Get(GetArguments),
+    /// Run a command in a sandbox, under the restrictions of its agent, and end as it ends
+    Exec(ExecArguments),
+    /// Open a shell in a sandbox
+    Connect {
+        /// The sandbox; the one that runs if absent
+        name: Option<String>,
+    },
+    /// End what runs in sandboxes; `start` brings them back
+    Stop {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Start sandboxes that were stopped or have ended, with the policy that was in force last
+    Start {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// End sandboxes and remove them: definition, log, policies, journal
+    Delete {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Show what the agent of a sandbox has printed
+    Logs(LogsArguments),
+}
+
+/// Arguments of `create`.
+#[derive(Debug, Args)]
+pub struct CreateArguments {
+    /// A name for the sandbox; drawn if absent
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    options: Options,
+    /// The agent and its arguments; without one the sandbox waits for `exec` and `connect`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// Does what a subcommand says.
+pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
+    match command {
+        SandboxCommand::Create(arguments) => {
+            let CreateArguments { name, options, command } = *arguments;
+            let (name, started) = create(name, options, command)?;
+            say_started("created", &name, &started);
+            println!("{name}");
+        }
+        SandboxCommand::List(arguments) => list(&arguments)?,
+        SandboxCommand::Get(arguments) => get(&arguments)?,
+        SandboxCommand::Exec(arguments) => return exec(arguments),
+        SandboxCommand::Connect { name } => return run_inside(&running(name)?, Tty::Always, shell()),
+        SandboxCommand::Stop { names } => {
+            each(&names, |name| stop(name).map(|_| eprintln!("tollgate: {name} is stopped")))?
+        }
+        SandboxCommand::Start { names } => {
+            each(&names, |name| start(name).map(|started| say_started("started", name, &started)))?;
+        }
+        SandboxCommand::Delete { names } => {
+            each(&names, |name| delete(name).map(|()| eprintln!("tollgate: {name} is deleted")))?;
+        }
+        SandboxCommand::Logs(arguments) => logs(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does all of it, says of each what failed, and fails with the last failure.
+pub fn each(names: &[String], act: impl Fn(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut failures: Vec<_> = names.iter().filter_map(|name| act(name).err()).collect();
+    let last = failures.pop();
+    for failure in &failures {
+        failure.report();
+    }
+    last.map_or(Ok(()), Err)
+}
+
+fn say_started(what: &str, name: &str, started: &Started) {
+    for feature in &started.degraded {
+        eprintln!("tollgate: running WITHOUT {feature}, as allowed by --allow-degraded");
+    }
+    eprintln!("tollgate: {name} is {what} and ready, pid {}, journal {}", started.pid, started.journal);
+}
+
+/// Makes a sandbox and gives its name.
+pub fn create(name: Option<String>, options: Options, command: Vec<String>) -> Result<(String, Started), Failure> {
+    let name = name.map_or_else(draw_name, Ok)?;
+    check_name(&name)?;
+    let workdir = std::env::current_dir()
+        .map_err(|e| Failure::new(Kind::Usage, format!("the working directory cannot be found: {e}")))?;
+    let definition = Definition {
+        created_at_ms: now_ms(),
+        workdir,
+        passed: passed().collect(),
+        options: options.with_values()?,
+        command,
+    };
+    let started = detached::start(&Task { name: name.clone(), definition, exists: false })?;
+    Ok((name, started))
+}
+
+/// Starts a sandbox that was made before.
+pub fn start(name: &str) -> Result<Started, Failure> {
+    let folder = Home::open()?.sandbox(name)?;
+    if folder.is_held() {
+        return Err(Failure::new(Kind::Other, format!("the sandbox {name} runs already")));
+    }
+    let definition = Definition::load(&folder)?.ok_or_else(|| not_kept(name))?;
+    detached::start(&Task { name: name.to_owned(), definition, exists: true })
+}
+
+fn not_kept(name: &str) -> Failure {
+    let message = format!(
+        "the sandbox {name} ran for as long as its command and left its journal; `tollgate sandbox create` makes one that stays"
+    );
+    Failure::new(Kind::Other, message)
+}
+
+/// Ends a sandbox, and gives its folder.
+pub fn stop(name: &str) -> Result<Claim, Failure> {
+    let home = Home::open()?;
+    let folder = home.sandbox(name)?;
+    if !folder.is_held() {
+        return Err(Failure::new(Kind::Other, format!("the sandbox {name} does not run")));
+    }
+    match crate::commands::runtime()?.block_on(ask::<u32>(&folder.socket(), Method::POST, STOP)) {
+        Ok(_) => {}
+        Err(ClientError::NotRunning) => {
+            let message = format!("the sandbox {name} is starting; try again in a moment");
+            return home.claim_within(name, ENDING).map_err(|_| Failure::new(Kind::Other, message));
+        }
+        Err(error) => {
+            eprintln!("tollgate: the sandbox {name}: {error}; it is killed");
+            kill_process(&folder)?;
+        }
+    }
+    // What is asked to end is ended after its grace; the rest is the journal's last words.
+    home.claim_within(name, STOP_GRACE * 2)
+}
+
+/// A process that was killed answers nobody, and holds its folder until the kernel has taken it apart.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// A process that holds the folder and does not answer is ended by who listens on its socket.
+fn kill_process(folder: &SandboxFolder) -> Result<(), Failure> {
+    let killed = std::os::unix::net::UnixStream::connect(folder.socket()).and_then(|socket| {
+        let peer = getsockopt(&socket, PeerCredentials)?;
+        Ok(kill(Pid::from_raw(peer.pid()), Signal::SIGKILL)?)
+    });
+    killed.map_err(|e| Failure::new(Kind::Other, format!("the sandbox {} cannot be ended: {e}", folder.name)))
+}
+
+/// Ends a sandbox if it runs, and removes it.
+pub fn delete(name: &str) -> Result<(), Failure> {
+    let home = Home::open()?;
+    let claim = if home.sandbox(name)?.is_held() { stop(name)? } else { home.claim(name)? };
+    claim.remove()
+}
+
+/// The folder of a sandbox that runs: the one that is named, or the only one.
+pub fn running(name: Option<String>) -> Result<SandboxFolder, Failure> {
+    let home = Home::open()?;
+    let name = name.map_or_else(|| only_one(&home), Ok)?;
+    home.sandbox(&name)
+}

@@ -1,0 +1,219 @@
+//! `openshell sandbox …`, `openshell logs`, `openshell forward`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::create::{Create, FILES, create};
+use super::provider::{Format, Rest, missing};
+use crate::commands::sandbox::{
+    self as life, ExecOptions, GetArguments, Tty, all, created, described, get, run_inside, running, shell,
+};
+use crate::detached::{Phase, Sandbox};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// What to do with sandboxes.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Make a sandbox, and run a command or a shell in it
+    Create(Box<Create>),
+    /// Show all sandboxes
+    List {
+        /// Names alone
+        #[arg(long)]
+        names: bool,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Show one sandbox
+    Get {
+        /// The sandbox; the one that runs if absent
+        name: Option<String>,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Run a command in a sandbox
+    Exec {
+        /// The sandbox; the one that runs if absent
+        #[arg(short, long)]
+        name: Option<String>,
+        #[command(flatten)]
+        options: ExecOptions,
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Open a shell in a sandbox
+    Connect {
+        /// The sandbox; the one that runs if absent
+        name: Option<String>,
+    },
+    /// End what runs in sandboxes
+    Stop {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Start sandboxes again
+    Start {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// End sandboxes and remove them
+    Delete {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Copy files into a sandbox
+    Upload(Rest),
+    /// Copy files out of a sandbox
+    Download(Rest),
+    /// Settings for ssh
+    SshConfig(Rest),
+    /// Change the providers of a sandbox
+    Provider(Rest),
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArguments {
+    /// The sandbox; the one that runs if absent
+    name: Option<String>,
+    /// The last lines
+    #[arg(short = 'n', value_name = "NUMBER", default_value_t = 200)]
+    lines: usize,
+    /// Go on until the sandbox ends
+    #[arg(long)]
+    tail: bool,
+    #[arg(long, hide = true)]
+    source: Option<String>,
+    #[arg(long, hide = true)]
+    level: Option<String>,
+    #[arg(long, hide = true)]
+    since: Option<String>,
+}
+
+/// What to do with forwarded ports.
+#[derive(Debug, Subcommand)]
+pub enum ForwardCommand {
+    /// Show them
+    List,
+    /// Begin
+    Start(Rest),
+    /// End
+    Stop(Rest),
+}
+
+/// Does it.
+pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
+    match command {
+        SandboxCommand::Create(arguments) => return create(*arguments),
+        SandboxCommand::List { names, output } => list(names, output)?,
+        SandboxCommand::Get { name, output } => {
+            let output = if output == Format::Table { Output::Text } else { Output::Json };
+            get(&GetArguments { name, output })?;
+        }
+        SandboxCommand::Exec { name, options, command } => {
+            let tty = options.wants_tty();
+            return run_inside(&running(name)?, tty, options.command(command)?);
+        }
+        SandboxCommand::Connect { name } => return run_inside(&running(name)?, Tty::Always, shell()),
+        SandboxCommand::Stop { names } => life::each(&names, |name| life::stop(name).map(|_| done("Stopped", name)))?,
+        SandboxCommand::Start { names } => life::each(&names, |name| life::start(name).map(|_| done("Started", name)))?,
+        SandboxCommand::Delete { names } => {
+            life::each(&names, |name| life::delete(name).map(|()| done("Deleted", name)))?
+        }
+        SandboxCommand::Upload(_) | SandboxCommand::Download(_) => {
+            return Err(missing("sandbox upload and download", FILES));
+        }
+        SandboxCommand::SshConfig(_) => {
+            return Err(missing(
+                "sandbox ssh-config",
+                "no ssh is needed: `openshell sandbox connect NAME` opens a shell",
+            ));
+        }
+        SandboxCommand::Provider(_) => {
+            return Err(missing("sandbox provider", "providers are named when a sandbox is created: --provider NAME"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was done.
+pub fn done(what: &str, name: &str) {
+    eprintln!("✓ {what} sandbox {name}");
+}
+
+fn list(names: bool, output: Format) -> Result<(), Failure> {
+    let all = all()?;
+    match output {
+        _ if names => all.iter().for_each(|sandbox| println!("{}", sandbox.folder.name)),
+        Format::Table => table(&all),
+        Format::Json | Format::Yaml => {
+            // JSON is YAML.
+            println!("{:#}", Value::from(all.iter().map(described).collect::<Vec<_>>()));
+        }
+    }
+    Ok(())
+}
+
+fn table(all: &[Sandbox]) {
+    if all.is_empty() {
+        println!("No sandboxes found.");
+        return;
+    }
+    let width = all.iter().map(|sandbox| sandbox.folder.name.len()).max().unwrap_or(0).max(4);
+    println!("{:<width$}  {:<20}  PHASE", "NAME", "CREATED");
+    for sandbox in all {
+        println!("{:<width$}  {:<20}  {}", sandbox.folder.name, created(sandbox), phase(sandbox.phase));
+    }
+}
+
+/// The words that users of this command line know.
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "Starting",
+        Phase::Ready => "Ready",
+        Phase::Stopped => "Stopped",
+        Phase::Ended | Phase::Dead => "Error",
+    }
+}
+
+/// Shows a log.
+pub fn logs(arguments: LogsArguments) -> Result<(), Failure> {
+    let LogsArguments { name, lines, tail, source, level, since } = arguments;
+    if source.is_some() || level.is_some() || since.is_some() {
+        let instead = "the log is what the agent printed, as it printed it; what the gate decided is in the journal that `openshell sandbox get` names";
+        return Err(missing("logs with --source, --level or --since", instead));
+    }
+    let name = running_or_named(name)?;
+    life::logs(&life::LogsArguments { name, follow: tail, lines: Some(lines) })
+}
+
+fn running_or_named(name: Option<String>) -> Result<String, Failure> {
+    name.map_or_else(|| running(None).map(|folder| folder.name), Ok)
+}
+
+/// Shows forwarded ports.
+pub fn forward(command: ForwardCommand) -> Result<(), Failure> {
+    match command {
+        ForwardCommand::List => {
+            for sandbox in all()? {
+                let ports = sandbox.status.map(|status| status.forwards).unwrap_or_default();
+                ports
+                    .iter()
+                    .for_each(|port| println!("{}  127.0.0.1:{}", sandbox.folder.name, port.replace(':', " -> ")));
+            }
+            Ok(())
+        }
+        ForwardCommand::Start(_) | ForwardCommand::Stop(_) => {
+            Err(missing("forward start and stop", "ports are named when a sandbox is created: --forward PORT"))
+        }
+    }
+}

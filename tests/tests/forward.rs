@@ -1,0 +1,74 @@
+//! Ports of the host's loopback that lead into a sandbox.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+
+use tollgate_tests::{Staying, until};
+
+/// Sends back what comes, on a port of the family that its first argument names.
+const ECHO: &str = r#"
+import socket, sys, threading
+family = {"4": socket.AF_INET, "6": socket.AF_INET6}[sys.argv[1]]
+listener = socket.socket(family)
+listener.bind(("127.0.0.1" if sys.argv[1] == "4" else "::1", 8000))
+listener.listen()
+print("ready", flush=True)
+def echo(one):
+    while part := one.recv(65536): one.sendall(part)
+    one.sendall(b"end"); one.close()
+while True: threading.Thread(target=echo, args=(listener.accept()[0],)).start()
+"#;
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound").port()
+}
+
+fn exchange(port: u16, text: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    let mut writer = stream.try_clone().expect("cloned");
+    let text = text.to_vec();
+    let writing = std::thread::spawn(move || {
+        // Nobody may be there to take it.
+        let _ = writer.write_all(&text).and_then(|()| writer.shutdown(Shutdown::Write));
+    });
+    let mut got = Vec::new();
+    // A connection that was refused inside is reset here.
+    let _ = stream.read_to_end(&mut got);
+    writing.join().expect("written");
+    got
+}
+
+#[test]
+fn a_port_leads_inside() {
+    let bench = Staying::new("version: 1\n");
+    for family in ["4", "6"] {
+        let port = free_port();
+        let forward = format!("{port}:8000");
+        let agent = ["/usr/bin/python3", "-c", ECHO, family];
+        assert_eq!(bench.create("box", &["--forward", &forward], &agent).succeeded(), "box\n");
+        until("it listens", || bench.sandbox(&["logs", "box"]).succeeded() == "ready\n");
+        assert_eq!(exchange(port, b"hello "), b"hello end", "IPv{family}");
+        let large: Vec<u8> = (0..3_000_000u32).map(|i| (i >> 3) as u8).collect();
+        assert_eq!(exchange(port, &large), [&large[..], b"end"].concat());
+        assert_eq!(bench.get("box")["forwards"][0], forward);
+        let all: Vec<_> = (0..100).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("queued")).collect();
+        drop(all);
+        assert_eq!(exchange(port, b"still "), b"still end", "more than there is room for wait");
+        assert_eq!(bench.sandbox(&["delete", "box"]).code, 0);
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is free again");
+    }
+}
+
+#[test]
+fn nobody_inside_is_nobody_here() {
+    let bench = Staying::new("version: 1\n");
+    let port = free_port();
+    // A server of the host on the port of the same number is not what is reached.
+    let host = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let inside = host.local_addr().expect("bound").port();
+    assert_eq!(bench.create("box", &["--forward", &format!("{port}:{inside}")], &[]).succeeded(), "box\n");
+    assert_eq!(exchange(port, b"hello"), b"");
+    host.set_nonblocking(true).expect("set");
+    assert!(host.accept().is_err(), "nothing came out");
+}
