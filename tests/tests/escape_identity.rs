@@ -66,8 +66,8 @@ fn l2_copies_and_links() {
     check_denied(&bench, &play(&bench, script), "403\n403\n403\nno-link\n");
 }
 
-/// What is permitted by its path in a read-only tree cannot be replaced. In a folder that the agent writes to it can be; the
-/// record then names what ran, by its hash, and not what lay there before.
+/// What is permitted by its path in a read-only tree cannot be replaced. In a folder that the agent writes to it can be, and is
+/// not permitted any more; the record names what ran, by its hash, and not what lay there before.
 #[test]
 fn l3_a_program_that_is_replaced() {
     let first = bench();
@@ -86,6 +86,8 @@ fn l3_a_program_that_is_replaced() {
     assert_ne!(hashes[0], hashes[1]);
     let last = printed.split_whitespace().next().expect("a hash");
     assert!(hashes[1].contains(last), "{hashes:?} {printed}");
+    let decisions: Vec<_> = bench.events("connection").iter().map(|c| c["decision"].to_string()).collect();
+    assert_eq!(decisions, ["\"allowed\"", "\"denied\""]);
 }
 
 /// It is gone, or is a permitted program, by the time that it is looked for.
