@@ -57,23 +57,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Takes it as a server.
-    pub async fn accept(mut stream: S) -> Self {
-        let head = head(&mut stream).await;
-        let answer = format!("{}\r\n", answer(&head));
-        stream.write_all(answer.as_bytes()).await.expect("sent");
-        stream.flush().await.expect("sent");
-        Self { stream, own: Sender::Server, deflated: false }
+    pub async fn accept(stream: S) -> Self {
+        Self::accept_with(stream, "").await.0
     }
 
     /// Takes one of a client that offers compression as a server that compresses.
-    pub async fn accept_deflated(mut stream: S) -> Self {
-        let head = head(&mut stream).await;
+    pub async fn accept_deflated(stream: S) -> Self {
+        let agreed = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+        let (socket, head) = Self::accept_with(stream, agreed).await;
         assert!(head.to_ascii_lowercase().contains("permessage-deflate; server_no_context_takeover"), "{head}");
-        let agreed = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover";
-        let answer = format!("{}{agreed}\r\n\r\n", answer(&head));
+        socket.deflated()
+    }
+
+    /// The same with more headers, each with its line's end; the socket and the head of the request.
+    async fn accept_with(mut stream: S, headers: &str) -> (Self, String) {
+        let head = head(&mut stream).await;
+        let answer = format!("{}{headers}\r\n", answer(&head));
         stream.write_all(answer.as_bytes()).await.expect("sent");
         stream.flush().await.expect("sent");
-        Self::server(stream).deflated()
+        (Self::server(stream), head)
     }
 
     /// An open one with compressed messages, each on its own (RFC 7692).

@@ -5,7 +5,7 @@ use tollgate_model::{Host, Port};
 
 use crate::compile::Policy;
 use crate::diagnostic::Diagnostics;
-use crate::document::{Compatibility, Filesystem, Process, Protocol, Tls};
+use crate::document::{Compatibility, Filesystem, Process};
 
 /// An endpoint whose refusals are only recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,8 +40,7 @@ impl Policy {
     pub fn terminated_endpoint(&self) -> Option<String> {
         let entries = self.document().network_policies.values();
         entries.flat_map(|entry| &entry.endpoints).find_map(|endpoint| {
-            let is_unread = endpoint.protocol == Some(Protocol::Tcp) || endpoint.tls == Some(Tls::Skip);
-            let host = endpoint.host.as_ref()?.exact().filter(|_| !is_unread)?;
+            let host = endpoint.host.as_ref()?.exact().filter(|_| !endpoint.passes_unread())?;
             Some(format!("{host}:{}", endpoint.ports.iter().find(|port| port.get() != 80)?.get()))
         })
     }

@@ -115,26 +115,21 @@ impl Searcher {
 
     /// The first place among `from`, one stride further, and so on, where a gram of a pattern may stand.
     #[inline(always)]
-    fn next_gram(&self, data: &[u8], mut from: usize) -> Option<usize> {
-        if self.longest == 0 {
-            return None;
+    fn next_gram(&self, data: &[u8], from: usize) -> Option<usize> {
+        match self.gram {
+            _ if self.longest == 0 => None,
+            // Apart, so that neither loop asks how long a gram is.
+            GRAM => self.next_known(data, from, |rest| read(rest, GRAM)),
+            _ => self.next_known(data, from, |rest| read(rest, HEAD)),
         }
-        if self.gram == GRAM {
-            while let Some(chunk) = data.get(from..).and_then(<[u8]>::first_chunk) {
-                if self.grams.holds(u64::from_le_bytes(*chunk)) {
-                    return Some(from);
-                }
-                from += self.stride;
-            }
-            return None;
+    }
+
+    #[inline(always)]
+    fn next_known(&self, data: &[u8], mut at: usize, read: impl Fn(&[u8]) -> Option<u64>) -> Option<usize> {
+        while !self.grams.holds(read(data.get(at..)?)?) {
+            at += self.stride;
         }
-        while let Some(gram) = data.get(from..).and_then(|rest| read(rest, HEAD)) {
-            if self.grams.holds(gram) {
-                return Some(from);
-            }
-            from += self.stride;
-        }
-        None
+        Some(at)
     }
 
     /// The longest pattern that begins right there.
@@ -183,6 +178,7 @@ impl Searcher {
 const GRAM: usize = 8;
 
 /// The first 4 or 8 bytes as one number, where there are as many.
+#[inline(always)]
 fn read(bytes: &[u8], gram: usize) -> Option<u64> {
     match gram {
         GRAM => bytes.first_chunk::<GRAM>().map(|chunk| u64::from_le_bytes(*chunk)),

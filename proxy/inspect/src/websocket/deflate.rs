@@ -11,7 +11,7 @@ pub struct Deflate {
 }
 
 /// The window of RFC 1951, as a power of two.
-const MAX_WINDOW_BITS: u8 = 15;
+pub const MAX_WINDOW_BITS: u8 = 15;
 
 const NAME: &str = "permessage-deflate";
 

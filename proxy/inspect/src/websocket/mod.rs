@@ -14,7 +14,7 @@ mod deflate;
 mod frame;
 mod message;
 
-pub use deflate::Deflate;
+pub use deflate::{Deflate, MAX_WINDOW_BITS};
 pub use frame::{Header, Opcode, Sender, mask};
 pub use message::{Assembler, Message};
 

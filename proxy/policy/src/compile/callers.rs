@@ -37,8 +37,7 @@ impl CallerSet {
     /// Adds the program that each name leads to.
     pub(crate) fn follow(&mut self, resolve: &dyn Fn(&str, bool) -> Option<String>) {
         if let Self::Programs { globs, literal, upgrades } = self {
-            let targets = literal.iter().filter_map(|name| resolve(name, *upgrades).filter(|target| target != name));
-            targets.for_each(|target| globs.insert(&PathGlob::exact(&target), ()));
+            targets(literal, |name| resolve(name, *upgrades)).for_each(|target| globs.insert(&target, ()));
         }
     }
 
@@ -54,4 +53,10 @@ impl CallerSet {
             }
         }
     }
+}
+
+/// What the links among some names lead to.
+pub(super) fn targets(names: &[String], resolve: impl Fn(&str) -> Option<String>) -> impl Iterator<Item = PathGlob> {
+    let target = move |name: &String| resolve(name).filter(|target| target != name);
+    names.iter().filter_map(target).map(|target| PathGlob::exact(&target))
 }

@@ -76,8 +76,7 @@ impl Policy {
         self.callers.iter_mut().for_each(|callers| callers.follow(resolve));
         for globs in self.credentials.iter_mut().filter_map(|binding| binding.binaries.as_mut()) {
             let names: Vec<String> = globs.iter().filter_map(PathGlob::literal).collect();
-            let targets = names.iter().filter_map(|name| resolve(name, false).filter(|target| target != name));
-            globs.extend(targets.map(|target| PathGlob::exact(&target)));
+            globs.extend(callers::targets(&names, |name| resolve(name, false)));
         }
         self
     }

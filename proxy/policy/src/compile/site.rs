@@ -7,7 +7,7 @@ use super::graphql::GraphqlRules;
 use super::http::Origin;
 use super::rpc::RpcRules;
 use super::{EndpointId, HttpRules, index};
-use crate::document::{Cidr, Endpoint, Protocol, Rewrites, Tls};
+use crate::document::{Cidr, Endpoint, Protocol, Rewrites};
 use crate::glob::GlobMap;
 
 /// The scopes of a host pattern and port, found by request path.
@@ -163,12 +163,11 @@ impl Scope {
 
 impl Reading {
     fn of(endpoint: &Endpoint) -> Self {
-        let opaque = endpoint.tls == Some(Tls::Skip) || endpoint.protocol == Some(Protocol::Tcp);
         Self {
             protocol: endpoint.inspected(),
             audit: endpoint.is_audit(),
             allow_encoded_slash: endpoint.allow_encoded_slash,
-            opaque,
+            opaque: endpoint.passes_unread(),
             body_limit: endpoint.body_limit(),
             rewrites: endpoint.rewrites(),
         }

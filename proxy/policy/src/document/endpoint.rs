@@ -197,6 +197,12 @@ impl Endpoint {
         self.protocol.filter(|protocol| *protocol != Protocol::Tcp)
     }
 
+    /// Whether bytes pass as they are, TLS and all.
+    #[must_use]
+    pub fn passes_unread(&self) -> bool {
+        self.tls == Some(Tls::Skip) || self.protocol == Some(Protocol::Tcp)
+    }
+
     /// The largest body that is read to judge it, in bytes.
     #[must_use]
     pub fn body_limit(&self) -> u32 {

@@ -4,7 +4,7 @@
 //! looks back. Short messages are not compressed: to set up a compressor costs more than a hundred kilobytes of memory.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use tollgate_inspect::websocket::{Deflate, Header, Opcode, Sender, WebSocketError};
+use tollgate_inspect::websocket::{Deflate, Header, MAX_WINDOW_BITS, Opcode, Sender, WebSocketError};
 
 use super::reader::{Piece, Read, Reader};
 use super::{Close, Direction, write, write_frame, wrong};
@@ -235,9 +235,6 @@ fn deflate(state: &mut Compress, mut input: &[u8]) -> Vec<u8> {
 
 /// What a flush to a byte's end leaves, and what is not sent of it at the end of a message.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-
-/// RFC 1951, as a power of two.
-const MAX_WINDOW_BITS: u8 = 15;
 
 /// What is inflated at a time.
 const PIECE: usize = 16 * 1024;

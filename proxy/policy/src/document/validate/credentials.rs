@@ -4,7 +4,7 @@
 
 use super::Report;
 use crate::diagnostic::Diagnostics;
-use crate::document::{CredentialBinding, Document, Endpoint, Protocol, Slot, Tls};
+use crate::document::{CredentialBinding, Document, Endpoint, Slot};
 
 pub(super) fn credentials(document: &Document, found: &mut Diagnostics) {
     for binding in &document.credentials {
@@ -57,7 +57,7 @@ enum Gap {
 
 impl Gap {
     fn of(endpoint: &Endpoint) -> Option<Self> {
-        if endpoint.tls == Some(Tls::Skip) || endpoint.protocol == Some(Protocol::Tcp) {
+        if endpoint.passes_unread() {
             return Some(Self::Blind);
         }
         if endpoint.inspected().is_none() {
