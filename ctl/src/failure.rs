@@ -59,6 +59,14 @@ impl Failure {
         CODES.iter().find(|(kind, _)| *kind == self.kind).map_or(1, |(_, code)| *code)
     }
 
+    /// The exit code of a front door: 2 for the command line, 124 for a wait, COMMAND's own as shells say it, 1 for all else.
+    pub fn front_door_code(&self) -> ExitCode {
+        match self.kind {
+            Kind::Usage | Kind::TimedOut | Kind::NotExecutable | Kind::NotFound => self.exit_code(),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }

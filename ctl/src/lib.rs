@@ -4,6 +4,7 @@
 //! thin: they read arguments, call the session or the operator API, and print.
 #![forbid(unsafe_code)]
 
+mod agent_config;
 mod cli;
 mod commands;
 mod credentials;
@@ -12,6 +13,7 @@ mod demo;
 mod detached;
 mod failure;
 mod home;
+mod nemoclaw;
 mod openshell;
 mod operator;
 mod output;
@@ -21,4 +23,5 @@ mod standalone;
 mod watch;
 
 pub use cli::main;
+pub use nemoclaw::main as nemoclaw;
 pub use openshell::main as openshell;

@@ -285,6 +285,12 @@ pub fn front_door() -> PathBuf {
     enterable("openshell")
 }
 
+/// Any program that the build makes, by its name.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    enterable(name)
+}
+
 /// Makes a command run on a kernel that seems to lack `feature`; see `src/bin/without.rs`.
 #[must_use]
 pub fn without(feature: &str, command: &Command) -> Command {

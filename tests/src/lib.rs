@@ -14,7 +14,7 @@ mod standalone;
 mod staying;
 pub mod websocket;
 
-pub use bench::{ASKING, Bench, Finished, Started, finish, front_door, program, through, without};
+pub use bench::{ASKING, Bench, Finished, Started, built, finish, front_door, program, through, without};
 pub use escape::check_stopped;
 pub use origin::{Arrived, Origin};
 pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};

@@ -13,7 +13,7 @@ mod status;
 pub use audit::{read_key, verify};
 pub use credential::{CredentialCommand, credential};
 pub use doctor::{DoctorArguments, doctor};
-pub use policy::{LiveCommand, PolicyCommand, live, policy};
+pub use policy::{LiveCommand, PolicyCommand, Running, live, policy};
 pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};
 pub use run::{Signals, exit_code, run, runtime, wait_for};

@@ -17,7 +17,7 @@ use tollgate_wire::credentials::CredentialState;
 
 use super::fetch::{Stamp, stamp};
 use super::kept::{Change, Kept, When};
-use super::source::{Access, SecretArgument};
+use super::source::{Access, SecretArgument, Source};
 use crate::failure::{Failure, Kind};
 use crate::home::random;
 
@@ -30,6 +30,9 @@ pub struct Keeper {
     answered: Arc<Notify>,
 }
 
+/// Every reply of a destination that some credential is bound to is searched for all of them.
+const MAX_HELD: usize = 256;
+
 /// Changed files are seen within this time.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -41,9 +44,6 @@ impl Keeper {
         access: Access,
         mut draw: impl FnMut(&SecretName, &str) -> Result<String, Failure>,
     ) -> Result<Self, Failure> {
-        let refused = |name: &SecretName, why: &dyn std::fmt::Display| {
-            Failure::new(Kind::Credential, format!("secret {name}: {why}"))
-        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -54,15 +54,22 @@ impl Keeper {
             if kept.iter().any(|known| known.name == *name) {
                 return Err(refused(name, &"it is given twice"));
             }
-            let opened = source.open(&access).map_err(|e| refused(name, &e))?;
-            let mut one = Kept::new(name.clone(), source.clone(), opened);
-            let value = runtime.block_on(one.open(Instant::now())).map_err(|e| refused(name, &e))?;
-            one.placeholder = draw(name, value.expose_secret())?;
-            // What cannot be a secret is said now, and not when the first request comes.
-            one.check().map_err(|e| refused(name, &e))?;
-            kept.push(one);
+            kept.push(runtime.block_on(first(name, source, &access, &mut draw))?);
         }
         Ok(Self { kept, access, stamp, answered: Arc::default() })
+    }
+
+    /// Takes up one more credential of the store; one that is held already stays as it is. True where it was not.
+    async fn add(&mut self, name: &SecretName) -> Result<bool, Failure> {
+        if self.kept.iter().any(|known| known.name == *name) {
+            return Ok(false);
+        }
+        if self.kept.len() >= MAX_HELD {
+            return Err(refused(name, &format!("{MAX_HELD} credentials are held, and no more can be")));
+        }
+        let source = Source::Store(name.to_string());
+        self.kept.push(first(name, &source, &self.access, draw).await?);
+        Ok(true)
     }
 
     /// The secrets as they are at this moment.
@@ -106,6 +113,26 @@ impl Keeper {
         };
         self.kept.iter().map(state).collect()
     }
+}
+
+/// Asks a source for the first time.
+async fn first(
+    name: &SecretName,
+    source: &Source,
+    access: &Access,
+    mut draw: impl FnMut(&SecretName, &str) -> Result<String, Failure>,
+) -> Result<Kept, Failure> {
+    let opened = source.open(access).map_err(|e| refused(name, &e))?;
+    let mut one = Kept::new(name.clone(), source.clone(), opened);
+    let value = one.open(Instant::now()).await.map_err(|e| refused(name, &e))?;
+    one.placeholder = draw(name, value.expose_secret())?;
+    // What cannot be a secret is said now, and not when the first request comes.
+    one.check().map_err(|e| refused(name, &e))?;
+    Ok(one)
+}
+
+fn refused(name: &SecretName, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Kind::Credential, format!("secret {name}: {why}"))
 }
 
 /// A placeholder that nobody has had before.
@@ -177,6 +204,21 @@ impl Shared {
         let changes = keeper.refresh(now, When::Due).await;
         self.put_in_force(&keeper, now, &changes);
         keeper.states(now, &self.agent)
+    }
+
+    /// Takes up a credential of the store while the sandbox runs, or what has changed of one that is held. When this returns,
+    /// it is in force.
+    pub async fn attach(&self, name: &SecretName) -> Result<(), Failure> {
+        let mut keeper = self.keeper.lock().await;
+        let now = Instant::now();
+        let changes = match keeper.add(name).await? {
+            false => keeper.refresh(now, When::Due).await,
+            true => {
+                vec![Change { name: name.to_string(), outcome: "attached", detail: String::new(), is_in_force: true }]
+            }
+        };
+        self.put_in_force(&keeper, now, &changes);
+        Ok(())
     }
 
     fn put_in_force(&self, keeper: &Keeper, now: Instant, changes: &[Change]) {

@@ -127,14 +127,7 @@ pub fn main() -> ExitCode {
 
 fn report(failure: &Failure) -> ExitCode {
     eprintln!("Error:   × {}", failure.message());
-    match failure.kind() {
-        Kind::Usage => ExitCode::from(2),
-        Kind::TimedOut => ExitCode::from(124),
-        // COMMAND itself, as shells say it.
-        Kind::NotExecutable => ExitCode::from(126),
-        Kind::NotFound => ExitCode::from(127),
-        _ => ExitCode::FAILURE,
-    }
+    failure.front_door_code()
 }
 
 /// A command that has subcommands, without one.

@@ -7,14 +7,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use http::StatusCode;
 use nix::unistd::Uid;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
 use tollgate_proxy::{Gate, Generation, Rules};
-use tollgate_wire::credentials::CredentialState;
+use tollgate_secrets::SecretName;
+use tollgate_wire::credentials::{Attach, CredentialState};
 use tollgate_wire::status::Status;
 
 pub use client::{ClientError, ask, fetch, send};
@@ -30,6 +33,9 @@ pub const STATUS: &str = "/v1/status";
 
 /// Where every operator API takes over what has changed of credentials.
 pub const REFRESH_CREDENTIALS: &str = "/v1/credentials/refresh";
+
+/// Where a sandbox is given one more credential of the store.
+pub const ATTACH_CREDENTIAL: &str = "/v1/credentials/attach";
 
 /// Where a sandbox is told to end.
 pub const STOP: &str = "/v1/stop";
@@ -58,6 +64,7 @@ impl Server {
         let router = Router::new()
             .route(STATUS, get(show_status))
             .route(REFRESH_CREDENTIALS, post(refresh))
+            .route(ATTACH_CREDENTIAL, post(attach))
             .route(STOP, post(stop));
         Self::listen(folder, router.with_state(shared).merge(policy::router(policies)))
     }
@@ -94,6 +101,13 @@ async fn show_status(State(shared): State<Shared>) -> Json<Status> {
 
 async fn refresh(State(shared): State<Shared>) -> Json<Vec<CredentialState>> {
     Json(shared.credentials.refresh().await)
+}
+
+async fn attach(State(shared): State<Shared>, body: Bytes) -> policy::Answer<()> {
+    let Attach { name } = policy::read(&body)?;
+    let refused = |message: &str| policy::answer(StatusCode::UNPROCESSABLE_ENTITY, message);
+    let name = SecretName::parse(&name).map_err(|error| refused(&error.to_string()))?;
+    shared.credentials.attach(&name).await.map(Json).map_err(|failure| refused(failure.message()))
 }
 
 /// Returns the process id: when that process has ended, the sandbox has.

@@ -41,7 +41,8 @@ impl Connected<IncomingStream<'_, OwnersOnly>> for Peer {
     }
 }
 
-type Answer<T> = Result<Json<T>, (StatusCode, Json<Problem>)>;
+/// An answer, or why there is none.
+pub(super) type Answer<T> = Result<Json<T>, (StatusCode, Json<Problem>)>;
 
 /// The routes.
 pub fn router(policies: Arc<Policies>) -> Router {
@@ -92,7 +93,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> +
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, Json<Problem>)> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, Json<Problem>)> {
     serde_json::from_slice(body).map_err(|error| not_a_request(format!("this is not what is expected here: {error}")))
 }
 
@@ -163,7 +164,7 @@ fn not_a_request(message: String) -> (StatusCode, Json<Problem>) {
     answer(StatusCode::BAD_REQUEST, &message)
 }
 
-fn answer(status: StatusCode, message: &str) -> (StatusCode, Json<Problem>) {
+pub(super) fn answer(status: StatusCode, message: &str) -> (StatusCode, Json<Problem>) {
     (status, Json(Problem { message: message.to_owned(), mistakes: Vec::new() }))
 }
 

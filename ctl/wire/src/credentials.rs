@@ -1,4 +1,5 @@
-//! Credentials of a running sandbox or proxy: `POST /v1/credentials/refresh` on its control socket.
+//! Credentials of a running sandbox or proxy: `POST /v1/credentials/refresh` and `POST /v1/credentials/attach` on its control
+//! socket.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,4 +14,13 @@ pub struct CredentialState {
     pub is_awaited: bool,
     /// Why it cannot be used; nothing where it can. Never holds a value.
     pub failure: Option<String>,
+}
+
+/// `POST /v1/credentials/attach`: a credential of the store that a running sandbox is to hold as well. The value stays where it
+/// is; what it may be used for is the policy's to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attach {
+    /// Its name in the store.
+    pub name: String,
 }

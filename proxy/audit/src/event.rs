@@ -42,7 +42,7 @@ pub enum Event<'a> {
         agent: &'a str,
         /// Its name.
         credential: &'a str,
-        /// `rotated`, `revoked`, `usable` (again), `unusable`, or `not-renewed` (its source failed, the value before is used).
+        /// `attached` (to what runs), `rotated`, `revoked`, `usable` (again), `unusable`, or `not-renewed` (its source failed, the value before is used).
         outcome: &'a str,
         /// Why; empty where there is nothing more to say.
         #[serde(skip_serializing_if = "str::is_empty")]

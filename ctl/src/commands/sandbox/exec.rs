@@ -142,7 +142,7 @@ pub fn run_inside(sandbox: &SandboxFolder, tty: Tty, command: Command) -> Result
     }
 }
 
-fn not_running(sandbox: &SandboxFolder, error: &std::io::Error) -> Failure {
+pub(super) fn not_running(sandbox: &SandboxFolder, error: &std::io::Error) -> Failure {
     let name = &sandbox.name;
     let message = match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => format!(
@@ -153,7 +153,7 @@ fn not_running(sandbox: &SandboxFolder, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Other, message)
 }
 
-fn refused(error: ExecError) -> Failure {
+pub(super) fn refused(error: ExecError) -> Failure {
     let kind = match &error {
         ExecError::Refused(LaunchError::NotFound(_) | LaunchError::NotVisible { .. }) => Kind::NotFound,
         ExecError::Refused(LaunchError::NotExecutable { .. }) => Kind::NotExecutable,
@@ -163,7 +163,7 @@ fn refused(error: ExecError) -> Failure {
     Failure::new(kind, error.to_string())
 }
 
-fn lost(error: &dyn std::fmt::Display) -> Failure {
+pub(super) fn lost(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Kind::Other, format!("the command cannot be looked after: {error}"))
 }
 

@@ -1,5 +1,6 @@
 //! `tollgate sandbox`: sandboxes that stay. Behind `openshell sandbox` as well.
 
+mod capture;
 mod exec;
 mod logs;
 mod show;
@@ -14,10 +15,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 
+pub use capture::capture;
 pub use exec::{ExecArguments, ExecOptions, Tty, exec, plainly, run_inside, shell};
 pub use logs::{LogsArguments, logs};
 pub use show::{GetArguments, ListArguments, all, created, described, get, list};
 
+use crate::agent_config;
 use crate::commands::policy::only_one;
 use crate::definition::{Definition, Options};
 use crate::detached::{self, Started, Task};
@@ -146,7 +149,11 @@ pub fn start(name: &str) -> Result<Started, Failure> {
         return Err(Failure::new(Kind::Other, format!("the sandbox {name} runs already")));
     }
     let definition = Definition::load(&folder)?.ok_or_else(|| not_kept(name))?;
-    detached::start(&Task { name: name.to_owned(), definition, exists: true })
+    let started = detached::start(&Task { name: name.to_owned(), definition, exists: true })?;
+    if let Err(failure) = agent_config::restore(&folder) {
+        eprintln!("tollgate: warning: the agent's configuration is not what was set: {}", failure.message());
+    }
+    Ok(started)
 }
 
 fn not_kept(name: &str) -> Failure {
@@ -194,6 +201,7 @@ fn kill_process(folder: &SandboxFolder) -> Result<(), Failure> {
 pub fn delete(name: &str) -> Result<(), Failure> {
     let home = Home::open()?;
     let claim = if home.sandbox(name)?.is_held() { stop(name)? } else { home.claim(name)? };
+    agent_config::forget(&home, &claim.folder)?;
     claim.remove()
 }
 

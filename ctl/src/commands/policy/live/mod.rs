@@ -4,23 +4,24 @@
 //! stdout, what was done to stderr. When a change is reported it is in force for every new request.
 
 mod print;
+mod running;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use http::Method;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
-use tollgate_wire::policy::{Applied, Problem, Replacement, Revisions, Rollback, Shown};
+use tollgate_wire::policy::{Replacement, Revisions, Rollback, Shown};
 
-use print::{described, mistake, print_shown, report, summary, table};
+pub use print::report;
+use print::{described, print_shown, summary, table};
+pub use running::Running;
 
 use super::read;
 use crate::failure::{Failure, Kind};
-use crate::home::{Home, SandboxFolder, check_name};
-use crate::operator::{ClientError, POLICY, REVISIONS, ROLLBACK, fetch, send};
+use crate::home::{Home, SandboxFolder};
+use crate::operator::{POLICY, REVISIONS, ROLLBACK};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -120,6 +121,12 @@ struct Scope {
     yes: bool,
 }
 
+impl ChangeArguments {
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
 /// How to print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -145,25 +152,25 @@ pub fn live(command: LiveCommand) -> Result<(), Failure> {
 
 fn set(arguments: SetArguments) -> Result<(), Failure> {
     let SetArguments { name, policy, change } = arguments;
-    let sandbox = Sandbox::find(name, &change.scope)?;
+    let sandbox = find(name, &change.scope)?;
     let body = Replacement { text: read(&policy)?, expected: change.expect.clone() };
     let shown = policy.display().to_string();
-    report(&sandbox.change((Method::PUT, POLICY), &body, &change, &shown)?, change.wait);
+    report(&sandbox.change((Method::PUT, POLICY), &body, change.patience(), &shown)?, change.wait);
     Ok(())
 }
 
 fn roll_back(arguments: RollbackArguments) -> Result<(), Failure> {
     let RollbackArguments { name, rev, change } = arguments;
-    let sandbox = Sandbox::find(name, &change.scope)?;
+    let sandbox = find(name, &change.scope)?;
     let body = Rollback { revision: rev, expected: change.expect.clone() };
     let shown = format!("revision {rev}");
-    report(&sandbox.change((Method::POST, ROLLBACK), &body, &change, &shown)?, change.wait);
+    report(&sandbox.change((Method::POST, ROLLBACK), &body, change.patience(), &shown)?, change.wait);
     Ok(())
 }
 
 fn get(arguments: &GetArguments) -> Result<(), Failure> {
     let GetArguments { name, rev, full, base, output, scope } = arguments;
-    let sandbox = Sandbox::find(name.clone(), scope)?;
+    let sandbox = find(name.clone(), scope)?;
     let mut query = Vec::new();
     query.extend((*rev > 0).then(|| format!("revision={rev}")));
     query.extend(full.then(|| "text=effective".to_owned()));
@@ -177,7 +184,7 @@ fn get(arguments: &GetArguments) -> Result<(), Failure> {
 }
 
 fn list(arguments: &ListArguments) -> Result<(), Failure> {
-    let sandbox = Sandbox::find(arguments.name.clone(), &arguments.scope)?;
+    let sandbox = find(arguments.name.clone(), &arguments.scope)?;
     let Revisions { active, revisions } = sandbox.fetch(REVISIONS)?;
     let shown = || revisions.iter().take(arguments.limit);
     if arguments.output == Format::Json {
@@ -189,75 +196,13 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A sandbox that is asked.
-struct Sandbox {
-    name: String,
-    folder: SandboxFolder,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Sandbox {
-    fn find(name: Option<String>, scope: &Scope) -> Result<Self, Failure> {
-        if scope.global {
-            let message =
-                "there is no policy for all sandboxes here: each has its own, so name the sandbox in place of --global";
-            return Err(Failure::new(Kind::Other, message));
-        }
-        let home = Home::open()?;
-        let name = name.map_or_else(|| only_one(&home), Ok)?;
-        check_name(&name)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| Failure::new(Kind::Other, format!("the runtime cannot be started: {e}")))?;
-        if let Some(folder) = home.sandboxes().into_iter().find(|folder| folder.name == name) {
-            return Ok(Self { name, folder, runtime });
-        }
-        let message = match home.proxies().iter().any(|folder| folder.name == name) {
-            true => format!("{name} is a proxy: edit the policy files of its agents, which are followed"),
-            false => format!(
-                "there is no sandbox {name} in {}; `tollgate status` shows those that run",
-                home.path().display()
-            ),
-        };
-        Err(Failure::new(Kind::Other, message))
+fn find(name: Option<String>, scope: &Scope) -> Result<Running, Failure> {
+    if scope.global {
+        let message =
+            "there is no policy for all sandboxes here: each has its own, so name the sandbox in place of --global";
+        return Err(Failure::new(Kind::Other, message));
     }
-
-    fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.runtime.block_on(fetch(&self.folder.socket(), path)).map_err(|error| self.failure(error, ""))
-    }
-
-    fn change(
-        &self,
-        to: (Method, &str),
-        body: &impl Serialize,
-        change: &ChangeArguments,
-        shown: &str,
-    ) -> Result<Applied, Failure> {
-        let timeout = Duration::from_secs(change.timeout);
-        let sent = self.runtime.block_on(send(&self.folder.socket(), to, body, timeout));
-        sent.map_err(|error| match error {
-            ClientError::TimedOut => {
-                let (name, seconds) = (&self.name, change.timeout);
-                let message = format!(
-                    "Timeout waiting for the sandbox {name} to load the policy, {seconds} seconds; `policy get {name}` says what is in force"
-                );
-                Failure::new(Kind::TimedOut, message)
-            }
-            other => self.failure(other, shown),
-        })
-    }
-
-    fn failure(&self, error: ClientError, shown: &str) -> Failure {
-        match error {
-            ClientError::Refused(http::StatusCode::UNPROCESSABLE_ENTITY, Problem { message, mistakes }) => {
-                let lines: Vec<_> = mistakes.iter().map(|one| mistake(one, shown)).collect();
-                Failure::new(Kind::Policy, format!("{message}:\n{}", lines.join("\n")))
-            }
-            ClientError::Refused(_, problem) => Failure::new(Kind::Other, problem.message),
-            other => Failure::new(Kind::Other, format!("sandbox {}: {other}", self.name)),
-        }
-    }
+    Running::find(name)
 }
 
 /// The sandbox that is meant where none is named.
