@@ -183,8 +183,11 @@ fn mistakes_change_nothing() {
     check(&openshell(&bench, &["policy", "get", "box", "--rev", "9"]), 1, "", "there is no revision 9");
     check(&openshell(&bench, &["policy", "rollback", "box", "--rev", "9"]), 1, "", "there is no revision 9");
     check(&openshell(&bench, &["policy", "rollback", "box"]), 2, "", "--rev");
-    check(&openshell(&bench, &["policy", "update", "box", "--dry-run"]), 1, "", "`policy update` is not here");
-    check(&openshell(&bench, &["policy", "delete", "--global"]), 1, "", "`policy delete` is not here");
+    check(&openshell(&bench, &["policy", "delete"]), 1, "", "a sandbox always has a policy");
+    check(&openshell(&bench, &["policy", "delete", "--global"]), 1, "", "say --yes");
+    check(&openshell(&bench, &["policy", "delete", "--global", "--yes"]), 0, "", "! Global setting policy not found");
+    check(&openshell(&bench, &["policy", "get", "--global"]), 0, "", "No global policy history found");
+    check(&openshell(&bench, &["policy", "list", "--global"]), 0, "", "No global policy history found");
     check(&openshell(&bench, &["policy", "prove"]), 2, "", "unrecognized subcommand");
     check(&openshell(&bench, &["policy"]), 0, "rollback", "");
     let unexpected = ["policy", "set", "box", "--policy", "good.yaml", "--expect", "0123456789ab"];

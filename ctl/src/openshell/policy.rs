@@ -1,32 +1,43 @@
 //! `openshell policy …`.
 
+use std::io::{IsTerminal, stdin};
+
 use clap::Subcommand;
 
-use super::provider::{Rest, missing, plain};
+use super::provider::plain;
 use crate::commands::{LiveCommand, live};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// What to do with the policy of a running sandbox.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     #[command(flatten)]
     Live(LiveCommand),
-    /// Change single endpoints and rules
-    Update(Rest),
-    /// Remove the policy of all sandboxes
-    Delete(Rest),
+    /// Remove the policy of all sandboxes, of which there never is one here
+    Delete {
+        /// The one of all sandboxes
+        #[arg(long)]
+        global: bool,
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Does it.
 pub fn policy(command: PolicyCommand) -> Result<(), Failure> {
+    let refused = |message: &str| Err(Failure::new(Kind::Other, message));
     match command {
         PolicyCommand::Live(command) => live(command).map_err(plain),
-        PolicyCommand::Update(_) => Err(missing(
-            "policy update",
-            "take what `openshell policy get NAME --base` prints below its `---`, edit it, and `openshell policy set` it",
-        )),
-        PolicyCommand::Delete(_) => {
-            Err(missing("policy delete", "there is no policy for all sandboxes, and each keeps one of its own"))
+        PolicyCommand::Delete { global: false, .. } => refused(
+            "a sandbox always has a policy: `openshell policy set` puts another one in its place; only --global names one that can be deleted",
+        ),
+        PolicyCommand::Delete { yes: false, .. } if !stdin().is_terminal() => {
+            refused("there is no terminal to confirm it at; say --yes")
+        }
+        PolicyCommand::Delete { .. } => {
+            eprintln!("! Global setting policy not found");
+            Ok(())
         }
     }
 }

@@ -40,6 +40,7 @@ pub mod hosts;
 pub mod lint;
 pub mod profile;
 pub mod question;
+pub mod update;
 pub mod yaml;
 
 pub use compile::{EndpointId, Policy};

@@ -111,12 +111,9 @@ impl HttpRules {
 
 /// What an access preset covers.
 fn preset_methods(access: Access, protocol: Option<Protocol>) -> MethodSet {
-    match (access, protocol) {
-        (Access::Full, _) => MethodSet::any(),
-        (Access::ReadOnly, Some(Protocol::Websocket)) => MethodSet::of(&["GET"]),
-        (Access::ReadWrite, Some(Protocol::Websocket)) => MethodSet::of(&["GET", "WEBSOCKET_TEXT"]),
-        (Access::ReadOnly, _) => MethodSet::of(&["GET", "OPTIONS"]),
-        (Access::ReadWrite, _) => MethodSet::of(&["GET", "OPTIONS", "POST", "PUT", "PATCH"]),
+    match access {
+        Access::Full => MethodSet::any(),
+        _ => MethodSet::of(access.methods(protocol)),
     }
 }
 

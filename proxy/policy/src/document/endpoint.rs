@@ -272,6 +272,18 @@ impl Access {
             Self::Full => "full",
         }
     }
+
+    /// The methods that it stands for at an endpoint of HTTP requests; `*` is any.
+    #[must_use]
+    pub const fn methods(self, protocol: Option<Protocol>) -> &'static [&'static str] {
+        match (self, protocol) {
+            (Self::Full, _) => &["*"],
+            (Self::ReadOnly, Some(Protocol::Websocket)) => &["GET"],
+            (Self::ReadWrite, Some(Protocol::Websocket)) => &["GET", "WEBSOCKET_TEXT"],
+            (Self::ReadOnly, _) => &["GET", "HEAD", "OPTIONS"],
+            (Self::ReadWrite, _) => &["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"],
+        }
+    }
 }
 
 impl PersistedQueries {

@@ -60,6 +60,12 @@ pub enum OperationKind {
 }
 
 impl Rule {
+    /// True for a rule about method and path alone.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.is_http() && self.query.is_empty()
+    }
+
     /// True for a rule about method, path and query alone.
     #[must_use]
     pub fn is_http(&self) -> bool {

@@ -5,6 +5,7 @@
 
 mod print;
 mod running;
+mod update;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tollgate_wire::policy::{Replacement, Revisions, Rollback, Shown};
 pub use print::report;
 use print::{described, print_shown, summary, table};
 pub use running::Running;
+use update::{UpdateArguments, update};
 
 use super::read;
 use crate::failure::{Failure, Kind};
@@ -28,6 +30,8 @@ use crate::operator::{POLICY, REVISIONS, ROLLBACK};
 pub enum LiveCommand {
     /// Put a policy in force in a running sandbox
     Set(SetArguments),
+    /// Change single endpoints and rules of a running sandbox; nobody else's change is lost
+    Update(Box<UpdateArguments>),
     /// Show the policy of a running sandbox, or an earlier one of it
     Get(GetArguments),
     /// Show the policies that a running sandbox had, newest first
@@ -144,6 +148,7 @@ const MAX_TIMEOUT_SECONDS: u64 = 86_400;
 pub fn live(command: LiveCommand) -> Result<(), Failure> {
     match command {
         LiveCommand::Set(arguments) => set(arguments),
+        LiveCommand::Update(arguments) => update(*arguments),
         LiveCommand::Rollback(arguments) => roll_back(arguments),
         LiveCommand::Get(arguments) => get(&arguments),
         LiveCommand::List(arguments) => list(&arguments),
@@ -170,6 +175,9 @@ fn roll_back(arguments: RollbackArguments) -> Result<(), Failure> {
 
 fn get(arguments: &GetArguments) -> Result<(), Failure> {
     let GetArguments { name, rev, full, base, output, scope } = arguments;
+    if scope.global {
+        return no_history();
+    }
     let sandbox = find(name.clone(), scope)?;
     let mut query = Vec::new();
     query.extend((*rev > 0).then(|| format!("revision={rev}")));
@@ -184,6 +192,9 @@ fn get(arguments: &GetArguments) -> Result<(), Failure> {
 }
 
 fn list(arguments: &ListArguments) -> Result<(), Failure> {
+    if arguments.scope.global {
+        return no_history();
+    }
     let sandbox = find(arguments.name.clone(), &arguments.scope)?;
     let Revisions { active, revisions } = sandbox.fetch(REVISIONS)?;
     let shown = || revisions.iter().take(arguments.limit);
@@ -193,6 +204,12 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
         return Ok(());
     }
     table(shown());
+    Ok(())
+}
+
+/// Asked about the policy of all sandboxes, of which there never is one.
+fn no_history() -> Result<(), Failure> {
+    eprintln!("No global policy history found");
     Ok(())
 }
 

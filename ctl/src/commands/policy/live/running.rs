@@ -25,7 +25,7 @@ pub struct Running {
 }
 
 /// Writers that are always a little faster have to end some time.
-const MAX_TRIES: usize = 5;
+const MAX_TRIES: usize = 16;
 
 impl Running {
     /// The one of this name; without a name the only one that runs.
