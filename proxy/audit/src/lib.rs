@@ -22,8 +22,10 @@ pub mod digest;
 mod event;
 pub mod head;
 mod verify;
+mod view;
 
 pub use chain::Chain;
 pub use event::{Event, Program, Verdict};
 pub use head::{Head, HeadError, SigningKey};
 pub use verify::{Flaw, FlawKind, Summary, verify_chain, verify_journal};
+pub use view::{Record, Severity};
