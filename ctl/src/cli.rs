@@ -51,6 +51,8 @@ enum Command {
         #[command(subcommand)]
         command: commands::ProviderCommand,
     },
+    /// Show what the gate decided, or what the agent printed
+    Logs(Box<commands::logs::LogsArguments>),
     /// Check journals
     Audit {
         #[command(subcommand)]
@@ -131,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Policy { command } => commands::policy(command),
         Command::Credential { command } => commands::credential(command),
         Command::Provider { command } => commands::provider(command),
+        Command::Logs(arguments) => commands::logs::logs(*arguments).map(|()| ExitCode::SUCCESS),
         Command::Audit { command: AuditCommand::Verify { journal, key } } => {
             commands::verify(journal.as_deref(), key.as_deref())
         }

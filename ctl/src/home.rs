@@ -15,6 +15,8 @@ use tollgate_audit::digest::hex;
 use crate::failure::{Failure, Kind};
 pub use folder::{Claim, SandboxFolder};
 
+use crate::suggestion::suggest;
+
 /// The state folder, opened and found safe.
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);
@@ -82,10 +84,10 @@ impl Home {
         check_name(name)?;
         let found = self.sandboxes().into_iter().find(|folder| folder.name == name);
         found.ok_or_else(|| {
-            let place = self.0.display();
-            let message =
-                format!("there is no sandbox {name} in {place}; `tollgate sandbox list` shows those that are");
-            Failure::new(Kind::Other, message)
+            let (all, place) = (self.sandboxes(), self.0.display());
+            let known = all.iter().map(|folder| folder.name.as_str());
+            let meant = suggest(name, known, "`tollgate sandbox list` shows those that are");
+            Failure::new(Kind::Other, format!("there is no sandbox {name} in {place}; {meant}"))
         })
     }
 

@@ -17,9 +17,11 @@ mod nemoclaw;
 mod openshell;
 mod operator;
 mod output;
+mod presets;
 mod revisions;
 mod session;
 mod standalone;
+mod suggestion;
 mod watch;
 
 pub use cli::main;

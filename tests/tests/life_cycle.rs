@@ -372,7 +372,7 @@ fn the_front_door() {
     let own =
         ["sandbox", "create", "--name", "own", "--policy", &policy, "--detach", "--", "sh", "-c", "echo out; exit 1"];
     check(&openshell(&own), 0, "own\n", "✓ Created sandbox own");
-    check(&openshell(&["logs", "own", "--tail"]), 0, "out\n", "");
+    check(&openshell(&["logs", "own", "--tail", "--source", "agent"]), 0, "out\n", "");
     check(&openshell(&["sandbox", "list"]), 0, "Error\n", "");
     check(&openshell(&["sandbox", "upload", "own", "x"]), 1, "", "is not here");
     check(&openshell(&["forward", "list"]), 0, "", "");

@@ -154,3 +154,19 @@ fn provider_profiles_load_and_bind_what_they_need() {
         }
     }
 }
+
+#[test]
+fn presets_load_and_name_their_programs() {
+    let presets: Vec<_> = std::fs::read_dir(root().join("presets")).expect("readable").flatten().collect();
+    let presets = presets.iter().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "yaml"));
+    let mut seen = 0;
+    for path in presets {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let preset = tollgate_policy::document::import(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(preset.name.as_deref(), path.file_stem().and_then(|stem| stem.to_str()));
+        assert!(preset.document.network_policies.values().all(|entry| entry.binaries.is_some()), "{}", path.display());
+        tollgate_policy::Policy::compile(preset.document).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        seen += 1;
+    }
+    assert!(seen >= 9, "{seen} presets");
+}

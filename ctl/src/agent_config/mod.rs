@@ -14,8 +14,9 @@ use std::time::Duration;
 use http::Method;
 use serde_json::Value;
 use tollgate_model::Authority;
+use tollgate_policy::document::check as check_document;
 use tollgate_policy::hosts::HostPattern;
-use tollgate_policy::{CredentialBinding, Document, Policy, Position, Slot};
+use tollgate_policy::{CredentialBinding, Document, Position, Slot};
 use tollgate_wire::credentials::Attach;
 use tollgate_wire::policy::Shown;
 
@@ -92,7 +93,7 @@ fn check(sandbox: &Running, tokens: &[Token]) -> Result<(), Failure> {
     let Shown { text, .. } = sandbox.fetch(&format!("{POLICY}?text=effective"))?;
     let document = tollgate_policy::document::read(&text.unwrap_or_default())
         .map_err(|e| Failure::new(Kind::Policy, format!("the policy in force cannot be read: {e}")))?;
-    Policy::compile(bound(document, tokens)).map(drop).map_err(|mistakes| {
+    check_document(&bound(document, tokens)).map_err(|mistakes| {
         let services: Vec<_> = tokens.iter().map(|token| token.service.to_string()).collect();
         let message = format!(
             "the policy of {} does not let requests with a token go to {}, so nothing changed; allow it first, as with \

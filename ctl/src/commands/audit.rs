@@ -57,7 +57,9 @@ fn journals(argument: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
             check_name(name)?;
             let found: Vec<_> = folders()?.into_iter().filter(|folder| folder.name == name).collect();
             match found.is_empty() {
-                true => Err(other(format!("there is no sandbox or proxy {name}"))),
+                true => {
+                    Err(other(format!("there is no sandbox or proxy {name}; `tollgate sandbox list` shows sandboxes")))
+                }
                 false => Ok(found.iter().flat_map(files).collect()),
             }
         }

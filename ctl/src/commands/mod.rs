@@ -3,6 +3,7 @@
 mod audit;
 mod credential;
 mod doctor;
+pub mod logs;
 mod policy;
 mod provider;
 mod proxy;
@@ -13,7 +14,7 @@ mod status;
 pub use audit::{read_key, verify};
 pub use credential::{CredentialCommand, credential};
 pub use doctor::{DoctorArguments, doctor};
-pub use policy::{LiveCommand, PolicyCommand, Running, live, policy};
+pub use policy::{LiveCommand, PolicyCommand, Running, live, policy, report};
 pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};
 pub use run::{Signals, exit_code, run, runtime, wait_for};

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, check_name};
 use crate::operator::{ClientError, STATUS, fetch};
 use crate::output::Output;
+use crate::suggestion::suggest;
 
 /// One thing that runs.
 #[derive(Debug, Serialize)]
@@ -26,7 +27,10 @@ pub fn status(name: Option<&str>, output: Output) -> Result<ExitCode, Failure> {
     if let Some(name) = name {
         check_name(name)?;
         if sandboxes.is_empty() && proxies.is_empty() {
-            let message = format!("there is no sandbox or proxy {name} in {}", home.path().display());
+            let (all, place) = ([home.sandboxes(), home.proxies()].concat(), home.path().display());
+            let known = all.iter().map(|folder| folder.name.as_str());
+            let meant = suggest(name, known, "`tollgate status` shows those that run");
+            let message = format!("there is no sandbox or proxy {name} in {place}; {meant}");
             return Err(Failure::new(Kind::Other, message));
         }
     }

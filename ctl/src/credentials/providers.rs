@@ -11,6 +11,7 @@ use tollgate_secrets::SecretName;
 use super::source::{SecretArgument, Source};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, check_name, write_private};
+use crate::suggestion::suggest;
 
 /// One provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +105,9 @@ pub fn profile(home: &Home, id: &str) -> Result<Profile, Failure> {
     let mut all = profiles(home)?;
     all.remove(id).ok_or_else(|| {
         let known: Vec<_> = all.into_keys().collect();
-        Failure::new(Kind::Usage, format!("there is no profile `{id}`; there are {}", known.join(", ")))
+        let all = format!("there are {}", known.join(", "));
+        let meant = suggest(id, known.iter().map(String::as_str), &all);
+        Failure::new(Kind::Usage, format!("there is no profile `{id}`; {meant}"))
     })
 }
 
@@ -130,7 +133,7 @@ impl Providers {
 
     /// One of them.
     pub fn get(&self, name: &str) -> Result<&Provider, Failure> {
-        self.by_name.get(name).ok_or_else(|| missing(name))
+        self.by_name.get(name).ok_or_else(|| self.missing(name))
     }
 
     /// Adds one.
@@ -146,8 +149,16 @@ impl Providers {
 
     /// Removes one; its credentials stay in the store.
     pub fn delete(&mut self, name: &str) -> Result<(), Failure> {
-        self.by_name.remove(name).ok_or_else(|| missing(name))?;
+        if self.by_name.remove(name).is_none() {
+            return Err(self.missing(name));
+        }
         self.write()
+    }
+
+    fn missing(&self, name: &str) -> Failure {
+        let known = self.by_name.keys().map(String::as_str);
+        let meant = suggest(name, known, "`tollgate provider list` shows them");
+        Failure::new(Kind::Usage, format!("there is no provider {name}; {meant}"))
     }
 
     fn write(&self) -> Result<(), Failure> {
@@ -157,10 +168,6 @@ impl Providers {
         let text = serde_json::to_vec_pretty(&self.by_name).map_err(|e| unwritten(&e))?;
         write_private(&self.path, &text).map_err(|e| unwritten(&e))
     }
-}
-
-fn missing(name: &str) -> Failure {
-    Failure::new(Kind::Usage, format!("there is no provider {name}; `tollgate provider list` shows them"))
 }
 
 #[cfg(test)]

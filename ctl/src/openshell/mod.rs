@@ -4,6 +4,7 @@
 //! command that is not behind this door says what to use in its place.
 
 mod create;
+mod logs;
 mod policy;
 mod provider;
 mod sandbox;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::failure::{Failure, Kind};
+use crate::suggestion::unrecognized;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -64,8 +66,8 @@ enum Command {
         #[command(subcommand)]
         command: Option<Box<sandbox::SandboxCommand>>,
     },
-    /// Show what the agent of a sandbox has printed
-    Logs(sandbox::LogsArguments),
+    /// Show what the gate of a sandbox decided, or with --source agent what its agent printed
+    Logs(logs::LogsArguments),
     /// Show the ports of this machine that lead into sandboxes
     Forward {
         #[command(subcommand)]
@@ -114,7 +116,7 @@ pub fn main() -> ExitCode {
         Some(Command::Sandbox { command: Some(command) }) => {
             return sandbox::sandbox(*command).unwrap_or_else(|failure| report(&failure));
         }
-        Some(Command::Logs(arguments)) => sandbox::logs(arguments),
+        Some(Command::Logs(arguments)) => logs::logs(arguments),
         Some(Command::Forward { command: None }) => help(&["forward"]),
         Some(Command::Forward { command: Some(command) }) => sandbox::forward(command),
         Some(Command::Other(words)) => Err(elsewhere(&words)),
@@ -144,6 +146,10 @@ fn elsewhere(words: &[OsString]) -> Failure {
     let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
     match ELSEWHERE.iter().find(|(names, _)| names.contains(&name.as_str())) {
         Some((_, instead)) => Failure::new(Kind::Other, format!("`openshell {name}` is not here: {instead}")),
-        None => Failure::new(Kind::Usage, format!("unrecognized subcommand '{name}'; see `openshell --help`")),
+        None => {
+            let others: Vec<_> = ELSEWHERE.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+            let said = unrecognized(&name, &Cli::command(), &others, "openshell --help");
+            Failure::new(Kind::Usage, said)
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! `openshell sandbox …`, `openshell logs`, `openshell forward`.
+//! `openshell sandbox …`, `openshell forward`.
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::Value;
 
 use super::create::{Create, FILES, create};
@@ -78,25 +78,6 @@ pub enum SandboxCommand {
     SshConfig(Rest),
     /// Change the providers of a sandbox
     Provider(Rest),
-}
-
-/// Arguments of `logs`.
-#[derive(Debug, Args)]
-pub struct LogsArguments {
-    /// The sandbox; the one that runs if absent
-    name: Option<String>,
-    /// The last lines
-    #[arg(short = 'n', value_name = "NUMBER", default_value_t = 200)]
-    lines: usize,
-    /// Go on until the sandbox ends
-    #[arg(long)]
-    tail: bool,
-    #[arg(long, hide = true)]
-    source: Option<String>,
-    #[arg(long, hide = true)]
-    level: Option<String>,
-    #[arg(long, hide = true)]
-    since: Option<String>,
 }
 
 /// What to do with forwarded ports.
@@ -183,21 +164,6 @@ fn phase(phase: Phase) -> &'static str {
         Phase::Stopped => "Stopped",
         Phase::Ended | Phase::Dead => "Error",
     }
-}
-
-/// Shows a log.
-pub fn logs(arguments: LogsArguments) -> Result<(), Failure> {
-    let LogsArguments { name, lines, tail, source, level, since } = arguments;
-    if source.is_some() || level.is_some() || since.is_some() {
-        let instead = "the log is what the agent printed, as it printed it; what the gate decided is in the journal that `openshell sandbox get` names";
-        return Err(missing("logs with --source, --level or --since", instead));
-    }
-    let name = running_or_named(name)?;
-    life::logs(&life::LogsArguments { name, follow: tail, lines: Some(lines) })
-}
-
-fn running_or_named(name: Option<String>) -> Result<String, Failure> {
-    name.map_or_else(|| running(None).map(|folder| folder.name), Ok)
 }
 
 /// Shows forwarded ports.

@@ -156,16 +156,18 @@ impl std::error::Error for Diagnostics {}
 
 /// `did you mean …?` or the list of what is accepted.
 pub(crate) fn suggest(written: &str, accepted: &[&str]) -> String {
-    let lower = written.to_ascii_lowercase();
-    let close = accepted
-        .iter()
-        .map(|word| (distance(&lower, word), word))
-        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
-        .min_by_key(|(distance, _)| *distance);
-    match close {
-        Some((_, word)) => format!("did you mean `{word}`?"),
+    match closest(written, accepted.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`?"),
         None => format!("accepted: {}", accepted.join(", ")),
     }
+}
+
+/// The word that was probably meant; nothing where none is near.
+pub fn closest<'w>(written: &str, accepted: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let lower = written.to_ascii_lowercase();
+    let near = accepted.into_iter().map(|word| (distance(&lower, word), word));
+    let near = near.filter(|(distance, word)| *distance <= 1 + word.len() / 4);
+    near.min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }
 
 /// Edit distance (Levenshtein), counted in bytes; a long text is no typing error of anything.

@@ -17,7 +17,7 @@ use serde::Serialize;
 use tollgate_policy::document::{Imported, import};
 use tollgate_policy::{Diagnostics, Policy};
 
-pub use live::{LiveCommand, Running, live, only_one};
+pub use live::{LiveCommand, Running, live, only_one, report};
 
 use crate::failure::{Failure, Kind};
 use crate::output::Output;

@@ -2,7 +2,6 @@
 
 mod capture;
 mod exec;
-mod logs;
 mod show;
 mod streams;
 
@@ -17,10 +16,10 @@ use nix::unistd::Pid;
 
 pub use capture::capture;
 pub use exec::{ExecArguments, ExecOptions, Tty, exec, plainly, run_inside, shell};
-pub use logs::{LogsArguments, logs};
 pub use show::{GetArguments, ListArguments, all, created, described, get, list};
 
 use crate::agent_config;
+use crate::commands::logs::{SandboxLogsArguments, sandbox_logs};
 use crate::commands::policy::only_one;
 use crate::definition::{Definition, Options};
 use crate::detached::{self, Started, Task};
@@ -64,8 +63,8 @@ pub enum SandboxCommand {
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Show what the agent of a sandbox has printed
-    Logs(LogsArguments),
+    /// Show what the agent of a sandbox has printed, or with --source gate what the gate decided
+    Logs(SandboxLogsArguments),
 }
 
 /// Arguments of `create`.
@@ -103,7 +102,7 @@ pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
         SandboxCommand::Delete { names } => {
             each(&names, |name| delete(name).map(|()| eprintln!("tollgate: {name} is deleted")))?;
         }
-        SandboxCommand::Logs(arguments) => logs(&arguments)?,
+        SandboxCommand::Logs(arguments) => sandbox_logs(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ use tollgate_wire::policy::{Applied, Problem, Replacement, Shown};
 use super::only_one;
 use super::print::mistake;
 use crate::failure::{Failure, Kind};
-use crate::home::{Home, SandboxFolder, check_name};
+use crate::home::{Home, SandboxFolder};
 use crate::operator::{ClientError, POLICY, fetch, send};
 
 /// A sandbox that is asked.
@@ -32,22 +32,15 @@ impl Running {
     pub fn find(name: Option<String>) -> Result<Self, Failure> {
         let home = Home::open()?;
         let name = name.map_or_else(|| only_one(&home), Ok)?;
-        check_name(&name)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| Failure::new(Kind::Other, format!("the runtime cannot be started: {e}")))?;
-        if let Some(folder) = home.sandboxes().into_iter().find(|folder| folder.name == name) {
-            return Ok(Self { name, folder, runtime });
+        if home.proxies().iter().any(|folder| folder.name == name) {
+            let message = format!("{name} is a proxy: edit the policy files of its agents, which are followed");
+            return Err(Failure::new(Kind::Other, message));
         }
-        let message = match home.proxies().iter().any(|folder| folder.name == name) {
-            true => format!("{name} is a proxy: edit the policy files of its agents, which are followed"),
-            false => format!(
-                "there is no sandbox {name} in {}; `tollgate status` shows those that run",
-                home.path().display()
-            ),
-        };
-        Err(Failure::new(Kind::Other, message))
+        Ok(Self { folder: home.sandbox(&name)?, name, runtime })
     }
 
     /// `GET path`.

@@ -1,37 +1,21 @@
-//! `sandbox logs`.
+//! What the agent of a sandbox has printed.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write, stdout};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-
 use crate::commands::runtime;
 use crate::detached::{Log, MAX_LOG_BYTES};
 use crate::failure::{Failure, Kind};
-use crate::home::{Home, SandboxFolder};
+use crate::home::SandboxFolder;
 use crate::watch::Watch;
 
-/// Arguments of `logs`.
-#[derive(Debug, Args)]
-pub struct LogsArguments {
-    /// The sandbox
-    pub name: String,
-    /// Go on until the sandbox ends
-    #[arg(long, short)]
-    pub follow: bool,
-    /// The last lines alone
-    #[arg(long, short = 'n', value_name = "NUMBER")]
-    pub lines: Option<usize>,
-}
-
-/// Shows what the agent has printed, and what the gate says beside it.
-pub fn logs(arguments: &LogsArguments) -> Result<(), Failure> {
-    let folder = Home::open()?.sandbox(&arguments.name)?;
+/// Shows it, and what the gate says beside it.
+pub fn show(folder: &SandboxFolder, lines: Option<usize>, follow: bool) -> Result<(), Failure> {
     if !folder.definition().exists() {
         let message = format!(
-            "the sandbox {0} has no log: what it prints goes where it was started; `tollgate audit verify {0}` checks its journal",
+            "what the agent of {0} prints goes where it was started and is not kept; `tollgate logs {0}` shows what the gate decided",
             folder.name
         );
         return Err(Failure::new(Kind::Other, message));
@@ -40,7 +24,7 @@ pub fn logs(arguments: &LogsArguments) -> Result<(), Failure> {
         |e: std::io::Error| Failure::new(Kind::State, format!("the log of {} cannot be read: {e}", folder.name));
     // Watched before it is read, so that nothing falls between.
     let runtime = runtime()?;
-    let watch = match arguments.follow {
+    let watch = match follow {
         true => Some(runtime.block_on(async { Watch::start(&[folder.log(), folder.end(), folder.socket()]) })?),
         false => None,
     };
@@ -49,21 +33,23 @@ pub fn logs(arguments: &LogsArguments) -> Result<(), Failure> {
         before.extend(reader.more()?);
         Ok(before)
     });
-    if let Some(lines) = arguments.lines {
+    if let Some(lines) = lines {
         text = text.map(|text| last_lines(&text, lines).to_vec());
     }
-    show(&text.map_err(unreadable)?)?;
+    print(&text.map_err(unreadable)?)?;
     match watch {
         None => Ok(()),
-        Some(watch) => runtime.block_on(follow(&folder, &mut reader, &watch)),
+        Some(watch) => runtime.block_on(go_on(folder, &mut reader, &watch)),
     }
 }
 
-async fn follow(folder: &SandboxFolder, reader: &mut Reader, watch: &Watch) -> Result<(), Failure> {
+async fn go_on(folder: &SandboxFolder, reader: &mut Reader, watch: &Watch) -> Result<(), Failure> {
     loop {
         let ended = !folder.is_held();
         let more = reader.more();
-        show(&more.map_err(|e| Failure::new(Kind::State, format!("the log of {} cannot be read: {e}", folder.name)))?)?;
+        print(
+            &more.map_err(|e| Failure::new(Kind::State, format!("the log of {} cannot be read: {e}", folder.name)))?,
+        )?;
         if ended {
             return Ok(());
         }
@@ -135,7 +121,7 @@ fn last_lines(text: &[u8], lines: usize) -> &[u8] {
 }
 
 /// An agent must not move the cursor of who reads its log: on a terminal, control characters are shown and not sent.
-fn show(text: &[u8]) -> Result<(), Failure> {
+fn print(text: &[u8]) -> Result<(), Failure> {
     let mut stdout = stdout().lock();
     let written = match stdout.is_terminal() {
         true => stdout.write_all(visible(&String::from_utf8_lossy(text)).as_bytes()),
