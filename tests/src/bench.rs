@@ -177,7 +177,8 @@ impl Bench {
         self.journal().into_iter().filter(|record| record["event"] == kind).collect()
     }
 
-    fn give(&self, path: &Path) {
+    /// Makes a file the ordinary user's.
+    pub fn give(&self, path: &Path) {
         if Uid::effective().is_root() {
             chown(path, Some(ORDINARY), Some(ORDINARY)).expect("given to the ordinary user");
         }

@@ -56,6 +56,12 @@ fn set_rotate_revoke_reset() {
     does(&bench, &["credential", "revoke", "GITHUB_TOKEN"]);
     let tested = tollgate(&bench, &["credential", "test", "GITHUB_TOKEN"]);
     assert_eq!((tested.code, &*tested.stdout), (5, "GITHUB_TOKEN: it was revoked\n"));
+    let tested = tollgate(&bench, &["credential", "test", "-o", "json"]);
+    assert_eq!(tested.code, 5);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&tested.stdout).expect("JSON"),
+        serde_json::json!([{ "name": "GITHUB_TOKEN", "usable": false, "reason": "it was revoked" }])
+    );
     does(&bench, &["credential", "reset", "GITHUB_TOKEN"]);
     assert_eq!(std::fs::read_to_string(&store).expect("there"), "{}");
 }
@@ -94,6 +100,8 @@ fn providers() {
     assert!(tollgate(&bench, &["provider", "get", "work"]).succeeded().contains("GH_TOKEN"));
     assert_eq!(tollgate(&bench, &["provider", "list", "--names"]).succeeded(), "work\n");
     assert_eq!(tollgate(&bench, &["credential", "test"]).succeeded(), "GH_TOKEN: usable\n");
+    let json = tollgate(&bench, &["provider", "policy", "telegram", "-o", "json"]).succeeded();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON")["version"], 1);
     let policy = tollgate(&bench, &["provider", "policy", "telegram"]).succeeded();
     let policy = tollgate_policy::load(&policy).expect("what is printed loads");
     assert_eq!(policy.credentials().len(), 2);
@@ -192,8 +200,9 @@ fn k9_what_cannot_be_told_is_named() {
     let bench = with_own_provider(JUDGED);
     std::fs::create_dir_all(bench.path("home/sandboxes/deaf")).expect("made");
     let socket = std::os::unix::net::UnixListener::bind(bench.path("home/sandboxes/deaf/control.sock")).expect("bound");
-    std::fs::set_permissions(bench.path("home/sandboxes/deaf/control.sock"), PermissionsExt::from_mode(0o777))
-        .expect("set");
+    let place = bench.path("home/sandboxes/deaf/control.sock");
+    bench.give(&place);
+    std::fs::set_permissions(place, PermissionsExt::from_mode(0o600)).expect("set");
     std::fs::set_permissions(bench.path("home/sandboxes/deaf"), PermissionsExt::from_mode(0o755)).expect("set");
     std::fs::set_permissions(bench.path("home/sandboxes"), PermissionsExt::from_mode(0o755)).expect("set");
     let finished = tollgate(&bench, &["credential", "revoke", "OWN_TOKEN"]);

@@ -71,6 +71,15 @@ fn what_ends_how() {
     check(&bench, &["--version"], None, 0, "openshell ", "");
     check(&bench, &["provider", "create"], None, 2, "", "--name");
     check(&bench, &["sandbox", "create", "--provider", "work"], None, 1, "", "name a policy with --policy FILE");
-    check(&bench, &["nonsense"], None, 2, "", "unrecognized subcommand 'nonsense'");
+    check(&bench, &["nonsense"], None, 2, "", "unrecognized subcommand 'nonsense'; see `openshell --help`");
+    check(&bench, &["status"], None, 0, "Gateway:       local\nServer:        /", "");
+    check(&bench, &["status", "-o", "json"], None, 0, "\"status\": \"Connected\"", "");
+    check(&bench, &["gateway", "list"], None, 0, "local       this host   Connected", "");
+    check(&bench, &["gateway", "select", "local"], None, 0, "", "✓ Using gateway local");
+    check(&bench, &["gateway", "login"], None, 1, "", "`gateway login` is not here: nothing has to be added");
+    check(&bench, &["settings", "get", "--global"], None, 0, "ocsf_json_enabled                 true\n", "");
+    check(&bench, &["settings", "get"], None, 1, "", "no sandbox is running");
+    check(&bench, &["whoami"], None, 0, "of this machine", "");
+    check(&bench, &["doctor", "check"], None, 1, "", "`openshell doctor` is not here: use `tollgate doctor`");
     check(&bench, &["--gateway", "local", "provider", "list", "--names"], None, 0, "", "");
 }

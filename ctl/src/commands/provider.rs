@@ -51,6 +51,9 @@ pub enum ProviderCommand {
     Policy {
         /// The profile's id
         profile: String,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
 }
 
@@ -109,7 +112,10 @@ pub fn provider(command: ProviderCommand) -> Result<ExitCode, Failure> {
             names.iter().try_for_each(|name| providers.delete(name))?;
         }
         ProviderCommand::ListProfiles { output } => list_profiles(&home, output)?,
-        ProviderCommand::Policy { profile: id } => print!("{}", profile(&home, &id)?.document.canonical()),
+        ProviderCommand::Policy { profile: id, output } => match output {
+            Output::Text => print!("{}", profile(&home, &id)?.document.canonical()),
+            Output::Json => println!("{}", profile(&home, &id)?.document.canonical_json()),
+        },
     }
     Ok(ExitCode::SUCCESS)
 }

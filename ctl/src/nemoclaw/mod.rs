@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use jiff::Timestamp;
+use tollgate_policy::diagnostic::closest;
 
 use crate::commands::logs::{Filter, Style, Wanted, show_journal, since};
 use crate::commands::sandbox::{self as life, GetArguments, ListArguments, Tty, run_inside, running, shell};
@@ -20,7 +21,7 @@ use crate::commands::{CredentialCommand, credential, status};
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
 use crate::output::Output;
-use crate::suggestion::unrecognized;
+use crate::suggestion::{subcommands, unrecognized};
 
 /// The command line without a sandbox.
 #[derive(Debug, Parser)]
@@ -180,9 +181,13 @@ fn named(words: &[OsString]) -> Result<ExitCode, Failure> {
         return Err(Failure::new(Kind::Other, format!("`nemoclaw {name}` is not here: {instead}")));
     }
     let sandboxes = Home::open()?.sandboxes();
-    if rest.is_empty() && sandboxes.iter().all(|folder| folder.name != name) {
-        let others: Vec<_> = sandboxes.iter().map(|folder| folder.name.as_str()).collect();
-        let said = unrecognized(&name, &Cli::command(), &others, "nemoclaw --help");
+    let names: Vec<_> = sandboxes.iter().map(|folder| folder.name.as_str()).collect();
+    let own = subcommands(&Cli::command());
+    // A command, rather than a sandbox of another name.
+    let is_near =
+        closest(&name, own.iter().map(String::as_str)).is_some() && closest(&name, names.iter().copied()).is_none();
+    if !names.contains(&name.as_str()) && (rest.is_empty() || is_near) {
+        let said = unrecognized(&name, &Cli::command(), &names, "nemoclaw --help");
         return Err(Failure::new(Kind::Usage, format!("{said}; no sandbox is called so either")));
     }
     let own = std::iter::once(OsString::from(format!("nemoclaw {name}"))).chain(rest.iter().cloned());

@@ -5,6 +5,7 @@
 
 mod create;
 mod logs;
+mod place;
 mod policy;
 mod provider;
 mod sandbox;
@@ -73,6 +74,20 @@ enum Command {
         #[command(subcommand)]
         command: Option<sandbox::ForwardCommand>,
     },
+    /// Show what runs on this machine
+    Status(place::Shown),
+    /// Show the gateway, which is this machine
+    Gateway {
+        #[command(subcommand)]
+        command: Option<place::GatewayCommand>,
+    },
+    /// Show how a sandbox is set up
+    Settings {
+        #[command(subcommand)]
+        command: Option<place::SettingsCommand>,
+    },
+    /// Say whose sandboxes these are
+    Whoami,
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -83,9 +98,12 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         &["rule", "rl"],
         "edit the policy and `openshell policy set` it; `tollgate policy explain` says what would have to be in it",
     ),
-    (&["status", "whoami", "doctor"], "use `tollgate status`"),
-    (&["gateway", "workspace"], "nothing is needed: there is no gateway here, each sandbox has a process of its own"),
-    (&["settings", "inference"], "say it in the policy file of the sandbox"),
+    (&["doctor"], "use `tollgate doctor`"),
+    (
+        &["workspace"],
+        "nothing is needed: each sandbox has a process of its own; another state folder ($TOLLGATE_HOME) keeps things apart",
+    ),
+    (&["inference"], "say it in the policy file of the sandbox"),
     (&["term", "service", "ssh-proxy", "completions"], "there is nothing in its place"),
 ];
 
@@ -119,6 +137,15 @@ pub fn main() -> ExitCode {
         Some(Command::Logs(arguments)) => logs::logs(arguments),
         Some(Command::Forward { command: None }) => help(&["forward"]),
         Some(Command::Forward { command: Some(command) }) => sandbox::forward(command),
+        Some(Command::Status(shown)) => place::status(&shown),
+        Some(Command::Gateway { command: None }) => help(&["gateway"]),
+        Some(Command::Gateway { command: Some(command) }) => place::gateway(command),
+        Some(Command::Settings { command: None }) => help(&["settings"]),
+        Some(Command::Settings { command: Some(command) }) => place::settings(command),
+        Some(Command::Whoami) => {
+            place::whoami();
+            Ok(())
+        }
         Some(Command::Other(words)) => Err(elsewhere(&words)),
     };
     match done {

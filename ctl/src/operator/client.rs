@@ -1,12 +1,14 @@
 //! Asking a sandbox over its control socket.
 
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use nix::unistd::Uid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -21,6 +23,14 @@ pub enum ClientError {
     /// It does not answer in time.
     #[error("it gives no answer: it took too long")]
     TimedOut,
+    /// What stands in its place is not to be trusted.
+    #[error("its socket {path} is not to be trusted: {why}")]
+    Untrusted {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
     /// It does not answer as it should.
     #[error("it gives no answer: {0}")]
     Broken(String),
@@ -66,6 +76,7 @@ pub async fn send<T: DeserializeOwned>(
 
 async fn answer<T: DeserializeOwned>(socket: &Path, question: Question<'_>) -> Result<T, ClientError> {
     let timeout = question.timeout;
+    check_socket(socket)?;
     let stream = UnixStream::connect(socket).await.map_err(|_| ClientError::NotRunning)?;
     let exchanged = tokio::time::timeout(timeout, exchange(stream, question)).await;
     let (status, body) =
@@ -76,6 +87,21 @@ async fn answer<T: DeserializeOwned>(socket: &Path, question: Question<'_>) -> R
     match serde_json::from_slice(&body) {
         Ok(problem) => Err(ClientError::Refused(status, problem)),
         Err(_) => Err(ClientError::Broken(format!("it says {status}"))),
+    }
+}
+
+/// Whoever could put another socket in its place would be told what its owner says.
+///
+/// # Errors
+/// Where there is none, or one that is another user's or that others may use.
+pub fn check_socket(path: &Path) -> Result<(), ClientError> {
+    let untrusted = |why| Err(ClientError::Untrusted { path: path.to_owned(), why });
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Err(ClientError::NotRunning) };
+    match found.mode() & 0o077 {
+        _ if !found.file_type().is_socket() => untrusted("it is no socket"),
+        _ if found.uid() != Uid::effective().as_raw() => untrusted("it belongs to another user"),
+        0 => Ok(()),
+        _ => untrusted("others may use it; it has to have mode 0600"),
     }
 }
 

@@ -20,7 +20,7 @@ use tollgate_secrets::SecretName;
 use tollgate_wire::credentials::{Attach, CredentialState};
 use tollgate_wire::status::Status;
 
-pub use client::{ClientError, ask, fetch, send};
+pub use client::{ClientError, ask, check_socket, fetch, send};
 pub use policy::{POLICY, REVISIONS, ROLLBACK};
 
 use crate::credentials::Shared as Credentials;
@@ -131,12 +131,15 @@ impl OwnersOnly {
         let failed = |e: std::io::Error| {
             Failure::new(Kind::State, format!("the control socket {} cannot be made: {e}", path.display()))
         };
-        match std::fs::remove_file(path) {
+        // Under its name it has its mode from the beginning: clients look at it.
+        let draft = path.with_extension("new");
+        match std::fs::remove_file(&draft) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
             _ => {}
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+        let listener = UnixListener::bind(&draft).map_err(failed)?;
+        std::fs::set_permissions(&draft, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+        std::fs::rename(&draft, path).map_err(failed)?;
         Ok(Self(listener))
     }
 }

@@ -46,6 +46,9 @@ pub enum CredentialCommand {
     Test {
         /// Their names; all that are kept if absent
         names: Vec<String>,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
         /// Pin the name of a token endpoint to an address, which may be private or loopback
         #[arg(long = "resolve", value_name = "NAME:PORT:ADDRESS")]
         pins: Vec<Pin>,
@@ -110,8 +113,8 @@ pub fn credential(command: CredentialCommand) -> Result<ExitCode, Failure> {
             println!("{name} is forgotten");
             tell(&home, &name)?;
         }
-        CredentialCommand::Test { names, pins, upstream_cas } => {
-            return test(&Access::of(&home, &pins, &upstream_cas)?, names);
+        CredentialCommand::Test { names, output, pins, upstream_cas } => {
+            return test(&Access::of(&home, &pins, &upstream_cas)?, names, output);
         }
         CredentialCommand::Import { file } => import(&store, file)?,
     }
@@ -195,32 +198,38 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn test(access: &Access, names: Vec<String>) -> Result<ExitCode, Failure> {
+fn test(access: &Access, names: Vec<String>, output: Output) -> Result<ExitCode, Failure> {
     let kept = || {
         let entries = access.store.read()?.0.into_iter();
         Ok(entries.filter(|(_, entry)| entry.renews.is_none()).map(|(name, _)| name).collect())
     };
     let names = if names.is_empty() { kept()? } else { names };
-    let mut failed = 0;
+    let mut tested = Vec::new();
     for name in names {
-        let name = check_name(&name)?;
-        let argument = SecretArgument { source: Source::Anywhere(name.to_string()), name: name.clone() };
-        let failures = Keeper::open(&[argument], access.clone(), draw).map(|keeper| keeper.failures(Instant::now()));
-        match failures.as_ref().map(|failures| failures.first_key_value()) {
-            Ok(None) => println!("{name}: usable"),
-            Ok(Some((_, reason))) => {
-                failed += 1;
-                println!("{name}: {reason}");
-            }
-            Err(failure) => {
-                failed += 1;
-                println!("{name}: {}", failure.message().trim_start_matches(&format!("secret {name}: ")));
-            }
+        let failure = why_not(access, &check_name(&name)?);
+        tested.push((name, failure));
+    }
+    match output {
+        Output::Text => {
+            tested.iter().for_each(|(name, failure)| println!("{name}: {}", failure.as_deref().unwrap_or("usable")))
+        }
+        Output::Json => {
+            let row = |(name, failure): &(String, Option<String>)| serde_json::json!({ "name": name, "usable": failure.is_none(), "reason": failure });
+            println!("{}", serde_json::Value::from(tested.iter().map(row).collect::<Vec<_>>()));
         }
     }
-    match failed {
+    match tested.iter().filter(|(_, failure)| failure.is_some()).count() {
         0 => Ok(ExitCode::SUCCESS),
         failed => Err(Failure::new(Kind::Credential, format!("{failed} cannot be used"))),
+    }
+}
+
+/// Why a credential cannot be used; nothing where it can.
+fn why_not(access: &Access, name: &SecretName) -> Option<String> {
+    let argument = SecretArgument { source: Source::Anywhere(name.to_string()), name: name.clone() };
+    match Keeper::open(&[argument], access.clone(), draw) {
+        Ok(keeper) => keeper.failures(Instant::now()).into_values().next(),
+        Err(failure) => Some(failure.message().trim_start_matches(&format!("secret {name}: ")).to_owned()),
     }
 }
 

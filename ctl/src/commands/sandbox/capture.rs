@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use tollgate_supervisor::{Ends, Executing, Outcome, Visit};
 use tollgate_wire::exec::Exec;
 
-use super::exec::{lost, not_running, refused};
+use super::exec::{knock, lost, refused};
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
 
@@ -22,7 +21,7 @@ const MAX_ERROR_BYTES: u64 = 1024;
 
 /// Runs `sh -c SCRIPT` beside the agent, with `input` on its standard input, and gives what it prints: at most `max` bytes.
 pub fn capture(sandbox: &SandboxFolder, script: &str, input: &[u8], max: usize) -> Result<Vec<u8>, Failure> {
-    let connection = UnixStream::connect(sandbox.visitors_socket()).map_err(|e| not_running(sandbox, &e))?;
+    let connection = knock(sandbox)?;
     let command = ["sh", "-c", script].map(str::to_owned).to_vec();
     let exec = Exec { command, ..Exec::default() };
     let Executing { visit, ends } = Executing::start(connection, &exec).map_err(refused)?;

@@ -23,6 +23,7 @@ use crate::commands::exit_code;
 use crate::definition::variable;
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
+use crate::operator::{ClientError, check_socket};
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
@@ -119,7 +120,7 @@ pub fn run_inside(sandbox: &SandboxFolder, tty: Tty, command: Command) -> Result
         exec.terminal = Some(window_size(stdin()).unwrap_or(USUAL_SIZE));
         exec.environment.extend(std::env::var("TERM").ok().map(|term| ("TERM".to_owned(), term)));
     }
-    let connection = UnixStream::connect(sandbox.visitors_socket()).map_err(|e| not_running(sandbox, &e))?;
+    let connection = knock(sandbox)?;
     // Before any thread exists, so that each of them leaves signals to the one that passes them on.
     PASSED_ON.thread_block().map_err(|e| lost(&e))?;
     let Executing { visit, ends } = Executing::start(connection, &exec).map_err(refused)?;
@@ -142,7 +143,16 @@ pub fn run_inside(sandbox: &SandboxFolder, tty: Tty, command: Command) -> Result
     }
 }
 
-pub(super) fn not_running(sandbox: &SandboxFolder, error: &std::io::Error) -> Failure {
+/// Connects to where programs beside the agent are asked for.
+pub(super) fn knock(sandbox: &SandboxFolder) -> Result<UnixStream, Failure> {
+    let socket = sandbox.visitors_socket();
+    if let Err(error @ ClientError::Untrusted { .. }) = check_socket(&socket) {
+        return Err(Failure::new(Kind::Other, format!("sandbox {}: {error}", sandbox.name)));
+    }
+    UnixStream::connect(socket).map_err(|e| not_running(sandbox, &e))
+}
+
+fn not_running(sandbox: &SandboxFolder, error: &std::io::Error) -> Failure {
     let name = &sandbox.name;
     let message = match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => format!(

@@ -175,6 +175,9 @@ pub fn stop(name: &str) -> Result<Claim, Failure> {
             let message = format!("the sandbox {name} is starting; try again in a moment");
             return home.claim_within(name, ENDING).map_err(|_| Failure::new(Kind::Other, message));
         }
+        Err(error @ ClientError::Untrusted { .. }) => {
+            return Err(Failure::new(Kind::Other, format!("sandbox {name}: {error}")));
+        }
         Err(error) => {
             eprintln!("tollgate: the sandbox {name}: {error}; it is killed");
             kill_process(&folder)?;
