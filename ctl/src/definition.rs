@@ -39,6 +39,11 @@ pub struct Options {
     /// Set a bound of the proxy, for example streams=64; `status -o json` shows all of them
     #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = kept::<LimitSetting>)]
     pub limits: Vec<String>,
+    /// Show the agent the file tree of an unpacked image in place of this machine's; the policy's paths are paths in it, and
+    /// what the agent changes there is changed in DIR
+    #[arg(long, value_name = "DIR")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<PathBuf>,
     /// Let the agent read and execute this path as well
     #[arg(long, value_name = "PATH")]
     pub read_only: Vec<PathBuf>,
@@ -104,7 +109,11 @@ impl Options {
     /// Reads them. Relative paths are relative to this process's working directory.
     pub fn order(self, name: Option<String>, command: Vec<String>) -> Result<Order, Failure> {
         let absolute = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>();
-        let files = ExtraFiles { read_only: absolute(&self.read_only)?, read_write: absolute(&self.read_write)? };
+        let files = ExtraFiles {
+            image: self.rootfs.as_deref().map(image).transpose()?,
+            read_only: absolute(&self.read_only)?,
+            read_write: absolute(&self.read_write)?,
+        };
         Ok(Order {
             home: None,
             workdir: None,
@@ -178,6 +187,19 @@ pub fn variable(text: &str) -> Result<(String, String), Failure> {
             let value = std::env::var(text).map_err(|_| usage(format!("--env {text}: the variable is not set")))?;
             Ok((text.to_owned(), value))
         }
+    }
+}
+
+fn image(path: &Path) -> Result<PathBuf, Failure> {
+    let refuse = |why: &str| Failure::new(Kind::Usage, format!("--rootfs {}: {why}", path.display()));
+    let root = path.canonicalize().map_err(|e| refuse(&e.to_string()))?;
+    match () {
+        () if !root.is_dir() => Err(refuse("it is no folder; unpack the image first")),
+        () if root == Path::new("/") => Err(refuse("that is this machine's own tree, which is shown without it")),
+        () if !["usr", "bin"].iter().any(|folder| root.join(folder).is_dir()) => {
+            Err(refuse("there is neither usr nor bin in it, so no program could run; name the folder that holds them"))
+        }
+        () => Ok(root),
     }
 }
 

@@ -150,8 +150,11 @@ impl Home {
             Err(e) => return Err(unusable(&e)),
         };
         let key = SigningKey::from_seed(&seed).map_err(|e| unusable(&e))?;
-        let public = hex(&key.public());
-        write_private(&self.0.join("journal.pub"), format!("{public}\n").as_bytes()).map_err(|e| unusable(&e))?;
+        let (place, public) = (self.0.join("journal.pub"), format!("{}\n", hex(&key.public())));
+        // Written anew only where it is not there: each start would wait for the disk.
+        if std::fs::read(&place).ok().as_deref() != Some(public.as_bytes()) {
+            write_private(&place, public.as_bytes()).map_err(|e| unusable(&e))?;
+        }
         Ok(key)
     }
 }

@@ -47,7 +47,8 @@ pub use journal::{Journal, JournalError};
 pub use limits::{LimitError, LimitSetting, Limits};
 pub use refusal::{Asked, Code, Problem, Refusal, RuleMissing};
 pub use tls::{
-    CaError, CertificateAuthority, ListenerTlsError, Root, RootError, TrustError, listener_config, upstream_config,
+    CaError, CertificateAuthority, ListenerTlsError, Root, RootError, SYSTEM_BUNDLES, TrustError, listener_config,
+    upstream_config,
 };
 pub use upstream::{Dialer, Outgoing, Pin, PinError, Pool, Resolver};
 pub use ways::{Agent, Door, Front, Roster, Sockets, Token};

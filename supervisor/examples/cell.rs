@@ -80,6 +80,7 @@ fn take_away(features: &[String]) -> Result<(), Problem> {
             "seccomp" => drop(rules.insert(libc::SYS_seccomp, vec![])),
             "userns" => drop(rules.insert(libc::SYS_unshare, vec![])),
             "nftables" => drop(rules.insert(libc::SYS_socket, vec![netfilter()?])),
+            "tproxy" => drop(rules.insert(libc::SYS_setsockopt, vec![transparent()?])),
             "userns-quota" => {
                 own_namespace()?;
                 std::fs::write("/proc/sys/user/max_user_namespaces", "0")?;
@@ -104,6 +105,11 @@ fn take_away(features: &[String]) -> Result<(), Problem> {
 fn netfilter() -> Result<SeccompRule, Problem> {
     let is = |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
     Ok(SeccompRule::new(vec![is(0, libc::AF_NETLINK as u64)?, is(2, libc::NETLINK_NETFILTER as u64)?])?)
+}
+
+fn transparent() -> Result<SeccompRule, Problem> {
+    let is = |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
+    Ok(SeccompRule::new(vec![is(1, libc::SOL_IP as u64)?, is(2, libc::IP_TRANSPARENT as u64)?])?)
 }
 
 /// A user namespace around this process, in which some things can be changed as root could outside.

@@ -100,7 +100,7 @@ fn restrict(cell: &Cell) -> Result<Option<ABI>, String> {
         .map_err(text)?;
     ruleset = allow(ruleset, Path::new("/"), AccessFs::from_read(ABI_WANTED))?;
     let own = OWN.iter().map(Path::new).chain([cell.files.home.as_path()]);
-    for path in own.chain(cell.files.read_write.iter().map(std::path::PathBuf::as_path)) {
+    for path in own.chain(cell.files.all_read_write().map(std::path::PathBuf::as_path)) {
         ruleset = allow(ruleset, path, AccessFs::from_all(ABI_WANTED))?;
     }
     ruleset = allow_streams(ruleset)?;

@@ -113,7 +113,7 @@ impl Stage {
             secrets: vec![SecretArgument { name, source: Source::File(self.path("token")) }],
             pins: pins.map_err(|e| broken(&e))?,
             upstream_cas: vec![self.path("service-ca.pem")],
-            files: ExtraFiles { read_only: vec![self.path("bin")], read_write: Vec::new() },
+            files: ExtraFiles { read_only: vec![self.path("bin")], ..ExtraFiles::default() },
             command: vec![
                 self.path("bin/launcher").display().to_string(),
                 "demo-agent".to_owned(),

@@ -35,10 +35,10 @@ impl Beginning {
     pub fn of(order: &Order, resumes: Option<&Detached>, attachments: Vec<Attachment>) -> Result<Self, Failure> {
         let newest = resumes.map_or(Ok(None), |detached| policies::newest(&detached.claim.folder))?;
         if let Some((content, brought)) = newest {
-            let file = PolicyFile::or_gone(&order.policy).attaching(attachments);
+            let file = PolicyFile::or_gone(&order.policy).of_image(order.files.image.clone()).attaching(attachments);
             return Ok(Self { file, content, brought: Some(brought) });
         }
-        let file = PolicyFile::new(&order.policy)?.attaching(attachments);
+        let file = PolicyFile::new(&order.policy)?.of_image(order.files.image.clone()).attaching(attachments);
         let content = file.read()?;
         Ok(Self { file, content, brought: None })
     }

@@ -4,17 +4,20 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 use tollgate_policy::{Compatibility, Policy};
-use tollgate_wire::cell::Files;
+use tollgate_proxy::SYSTEM_BUNDLES;
+use tollgate_supervisor::in_image;
+use tollgate_wire::cell::{Files, Image};
 
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder};
-use crate::session::trust::SYSTEM_BUNDLES;
 
 /// Where the sandbox's certificate authority appears inside.
 pub const CA_INSIDE: &str = "/run/tollgate/ca.pem";
 
 /// Where everything that is to be trusted appears inside.
 pub const BUNDLE_INSIDE: &str = "/run/tollgate/ca-bundle.pem";
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Enough for dynamic linking, shells and interpreters; granted whatever the policy says, where it exists.
 const BASELINE: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"];
@@ -25,6 +28,8 @@ const DEFAULT_READ_ONLY: &[&str] = &["/app", "/var/log"];
 /// Grants of the command line, beside the policy's.
 #[derive(Debug, Clone, Default)]
 pub struct Extra {
+    /// `--rootfs`: an unpacked image, absolute and free of links.
+    pub image: Option<PathBuf>,
     /// `--read-only`.
     pub read_only: Vec<PathBuf>,
     /// `--read-write`.
@@ -44,10 +49,11 @@ pub struct Request<'a> {
 /// The files of a sandbox, and whether the policy file lies where the agent writes.
 pub fn files(request: &Request<'_>) -> Files {
     let mut files = granted(request);
-    files.read_only.extend(BASELINE.iter().map(PathBuf::from));
-    files.read_only.extend(executable(request.command, request.workdir));
+    if files.image.is_none() {
+        files.read_only.extend(executable(request.command, request.workdir));
+    }
     files.home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/agent"), PathBuf::from);
-    files.overlays = overlays(request.folder);
+    files.overlays = overlays(request.folder, request.extra.image.as_deref());
     // One that is gone is not followed, and cannot be laid over.
     if let Some(grant) = holder(&files.read_write, request.policy_file).filter(|_| request.policy_file.exists()) {
         let above = request.policy_file.ancestors().skip(1);
@@ -95,7 +101,8 @@ fn check_links(files: &Files) -> Result<(), Failure> {
 /// Secrets and state must not lie in what the agent sees.
 pub fn check_hidden(files: &Files, home: &Home, secret_files: &[&Path]) -> Result<(), Failure> {
     check_links(files)?;
-    let all: Vec<_> = files.read_only.iter().chain(&files.read_write).map(|grant| real(grant)).collect();
+    let image = files.image.iter().map(|image| image.root.clone());
+    let all: Vec<_> = files.read_only.iter().chain(&files.read_write).map(|grant| real(grant)).chain(image).collect();
     let grants = || all.iter();
     if let Some(grant) = grants().find(|grant| home.path().starts_with(grant) || grant.starts_with(home.path())) {
         let message = format!(
@@ -117,6 +124,21 @@ pub fn check_hidden(files: &Files, home: &Home, secret_files: &[&Path]) -> Resul
         }
     }
     Ok(())
+}
+
+/// A policy file in an image cannot be fenced from an agent that may change the image.
+pub fn check_policy_file(files: &Files, policy_file: &Path) -> Result<(), Failure> {
+    match &files.image {
+        Some(image) if policy_file.starts_with(&image.root) => {
+            let message = format!(
+                "the policy file {} lies in the image {}, which is the agent's; move it elsewhere",
+                policy_file.display(),
+                image.root.display()
+            );
+            Err(Failure::new(Kind::Policy, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The user and group that the agent runs as, where the caller is root.
@@ -151,20 +173,22 @@ fn account(user: &str) -> Result<(u32, u32), Failure> {
 }
 
 fn granted(request: &Request<'_>) -> Files {
-    let mut files =
-        Files { hard_requirement: request.policy.landlock() == Compatibility::HardRequirement, ..Files::default() };
-    let workdir = match request.policy.filesystem() {
-        Some(filesystem) => {
-            files.read_only.extend(filesystem.read_only.iter().map(PathBuf::from));
-            files.read_write.extend(filesystem.read_write.iter().map(PathBuf::from));
-            filesystem.include_workdir
-        }
-        None => {
-            files.read_only.extend(DEFAULT_READ_ONLY.iter().map(PathBuf::from));
-            true
-        }
+    let paths = |paths: &[String]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let filesystem = request.policy.filesystem();
+    let (mut read_only, read_write) = match (filesystem, &request.extra.image) {
+        (Some(filesystem), _) => (paths(&filesystem.read_only), paths(&filesystem.read_write)),
+        (None, None) => (DEFAULT_READ_ONLY.iter().map(PathBuf::from).collect(), Vec::new()),
+        // Nothing in it is this machine's.
+        (None, Some(_)) => (vec![PathBuf::from("/")], Vec::new()),
     };
-    if workdir {
+    read_only.extend(BASELINE.iter().map(PathBuf::from));
+    let hard_requirement = request.policy.landlock() == Compatibility::HardRequirement;
+    let mut files = Files { hard_requirement, ..Files::default() };
+    match &request.extra.image {
+        Some(root) => files.image = Some(Image { root: root.clone(), read_only, read_write }),
+        None => (files.read_only, files.read_write) = (read_only, read_write),
+    }
+    if filesystem.is_none_or(|filesystem| filesystem.include_workdir) {
         files.read_write.push(request.workdir.to_owned());
     }
     files.read_only.extend(request.extra.read_only.iter().cloned());
@@ -185,16 +209,19 @@ fn executable(command: &str, workdir: &Path) -> Vec<PathBuf> {
     std::iter::once(found).chain(target).collect()
 }
 
-fn overlays(folder: &SandboxFolder) -> Vec<(PathBuf, PathBuf)> {
+fn overlays(folder: &SandboxFolder, image: Option<&Path>) -> Vec<(PathBuf, PathBuf)> {
     let ca = folder.path.join("ca");
     let bundle = ca.join("ca-bundle.pem");
     let mut overlays =
         vec![(ca.join("ca.pem"), PathBuf::from(CA_INSIDE)), (bundle.clone(), PathBuf::from(BUNDLE_INSIDE))];
-    // Laid over what is there: a bound folder takes no new file.
-    if Path::new("/etc/resolv.conf").symlink_metadata().is_ok() {
-        overlays.push((ca.join("resolv.conf"), PathBuf::from("/etc/resolv.conf")));
+    let is_file =
+        |path: &Path| image.map_or(path.is_file(), |root| in_image(root, path).is_ok_and(|real| real.is_file()));
+    let resolver = Path::new(RESOLV_CONF);
+    // Laid over what is there: a bound folder takes no new file. This machine's is often a link to what is not visible.
+    if is_file(resolver) || image.is_none() && resolver.symlink_metadata().is_ok() {
+        overlays.push((ca.join("resolv.conf"), resolver.to_owned()));
     }
-    let stores = SYSTEM_BUNDLES.iter().map(PathBuf::from).filter(|path| path.is_file());
+    let stores = SYSTEM_BUNDLES.iter().map(PathBuf::from).filter(|path| is_file(path));
     overlays.extend(stores.map(|path| (bundle.clone(), path)));
     overlays
 }

@@ -295,6 +295,7 @@ fn cell(
     let files = grants::files(&request);
     let secret_files: Vec<_> = order.secrets.iter().filter_map(|s| s.source.file()).collect();
     grants::check_hidden(&files, home, &secret_files)?;
+    grants::check_policy_file(&files, file.path())?;
     let environment = environment::build(
         vault,
         &order.environment,

@@ -13,6 +13,7 @@ use nix::sys::stat::fstat;
 use tollgate_policy::document::{self, Attachment};
 use tollgate_policy::{Diagnostic, Diagnostics, Policy};
 use tollgate_proxy::{Digested, Rules};
+use tollgate_supervisor::in_image;
 
 use crate::failure::{Failure, Kind};
 use crate::session::policies::Policies;
@@ -26,6 +27,8 @@ pub struct PolicyFile {
     shown: PathBuf,
     /// Providers whose credentials it may bind.
     attachments: Vec<Attachment>,
+    /// The unpacked image that the agent's programs are of.
+    image: Option<PathBuf>,
     links: Arc<Links>,
 }
 
@@ -55,13 +58,22 @@ impl PolicyFile {
             let message = format!("the policy {} cannot be read: {e}", shown.display());
             Failure::new(Kind::Policy, message)
         })?;
-        Ok(Self { path, shown: shown.to_owned(), attachments: Vec::new(), links: Arc::default() })
+        Ok(Self::at(path, shown))
     }
 
     /// Where the file is, or was: one that is gone is not followed.
     pub fn or_gone(shown: &Path) -> Self {
         let path = shown.canonicalize().unwrap_or_else(|_| shown.to_owned());
-        Self { path, shown: shown.to_owned(), attachments: Vec::new(), links: Arc::default() }
+        Self::at(path, shown)
+    }
+
+    fn at(path: PathBuf, shown: &Path) -> Self {
+        Self { path, shown: shown.to_owned(), attachments: Vec::new(), image: None, links: Arc::default() }
+    }
+
+    /// The same for a sandbox that shows this image in place of this machine's tree.
+    pub fn of_image(self, image: Option<PathBuf>) -> Self {
+        Self { image, ..self }
     }
 
     /// The same with these providers attached.
@@ -135,7 +147,7 @@ impl PolicyFile {
         if let Some(first) = links.get(name).filter(|_| !upgrades) {
             return Some(first.clone());
         }
-        let now = real_path(name).filter(|_| links.len() < MAX_LINKS)?;
+        let now = real_path(name, self.image.as_deref()).filter(|_| links.len() < MAX_LINKS)?;
         links.insert(name.to_owned(), now.clone());
         Some(now)
     }
@@ -157,9 +169,16 @@ impl PolicyFile {
     }
 }
 
-/// Where a path leads: what the sandbox shows of the host's files has the same names there.
-fn real_path(path: &str) -> Option<String> {
-    Path::new(path).canonicalize().ok()?.into_os_string().into_string().ok()
+/// Where a path leads inside: what the sandbox shows of the host's files has the same names there.
+fn real_path(path: &str, image: Option<&Path>) -> Option<String> {
+    let host = || Path::new(path).canonicalize().ok();
+    let inside = |root: &Path| {
+        let real = in_image(root, Path::new(path)).ok()?;
+        Some(Path::new("/").join(real.strip_prefix(root).ok()?))
+    };
+    // What the image has not may be of a folder of the host's that is shown beside it.
+    let real = image.and_then(inside).or_else(host)?;
+    real.into_os_string().into_string().ok()
 }
 
 /// Keeps the rules in step with the file, until it is dropped.

@@ -2,18 +2,10 @@
 
 use std::path::Path;
 
-use tollgate_proxy::CertificateAuthority;
+use tollgate_proxy::{CertificateAuthority, SYSTEM_BUNDLES};
 
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
-
-/// Where systems keep the bundle of what they trust; the sandbox sees its own bundle in their place.
-pub const SYSTEM_BUNDLES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// Any server address ends at the gate; search domains would only add names that nobody meant.
 const RESOLV_CONF: &str = "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n";

@@ -105,6 +105,8 @@ pub struct Files {
     pub read_only: Vec<PathBuf>,
     /// Absolute paths that can be changed as well. A path that does not exist is left out.
     pub read_write: Vec<PathBuf>,
+    /// An unpacked image that is seen beside them. Where both show one path, the host's counts.
+    pub image: Option<Image>,
     /// Host files that appear read-only under another name, laid over what is there: `(host path, path inside)`.
     pub overlays: Vec<(PathBuf, PathBuf)>,
     /// Folders below writable grants that must not be renamed away, as those above a read-only overlay.
@@ -113,6 +115,30 @@ pub struct Files {
     pub home: PathBuf,
     /// `landlock.compatibility: hard_requirement`: a granted path that is missing or cannot be fenced stops the start.
     pub hard_requirement: bool,
+}
+
+impl Files {
+    /// Every path that can be read, whether it is the host's or the image's.
+    pub fn all_read_only(&self) -> impl Iterator<Item = &PathBuf> {
+        self.image.iter().flat_map(|image| &image.read_only).chain(&self.read_only)
+    }
+
+    /// Every path that can be changed, whether it is the host's or the image's.
+    pub fn all_read_write(&self) -> impl Iterator<Item = &PathBuf> {
+        self.image.iter().flat_map(|image| &image.read_write).chain(&self.read_write)
+    }
+}
+
+/// The visible part of an unpacked image: paths as if its folder were the root.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Its folder on the host, absolute and free of links.
+    pub root: PathBuf,
+    /// As in [`Files`]; `/` means all that lies in it.
+    pub read_only: Vec<PathBuf>,
+    /// As in [`Files`]; what is changed is changed in the folder.
+    pub read_write: Vec<PathBuf>,
 }
 
 /// A protection that some kernels lack.

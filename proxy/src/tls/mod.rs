@@ -8,4 +8,4 @@ mod trust;
 pub use ca::{CaError, CertificateAuthority};
 pub use listener::{ListenerTlsError, listener_config};
 pub use root::{Root, RootError};
-pub use trust::{TrustError, upstream_config};
+pub use trust::{SYSTEM_BUNDLES, TrustError, upstream_config};

@@ -1,7 +1,7 @@
 //! The sandbox's network: every address is local, every TCP port leads to the gate.
 
+mod capture;
 mod netlink;
-mod redirect;
 mod route;
 mod sockets;
 
@@ -9,30 +9,32 @@ use tollgate_wire::cell::{Cell, Control, Feature};
 
 use crate::error::LaunchError;
 use crate::obstacle::{Facts, Missing, recognise};
+use capture::Way;
+use sockets::Catching;
 pub(crate) use sockets::Listening;
 
 /// Where `HTTPS_PROXY` leads to, inside.
 pub const EXPLICIT_PORT: u16 = 3128;
 
-/// Where captured connections are redirected to, inside.
+/// Where captured connections end, inside.
 pub(crate) const CAPTURE_PORT: u16 = 15001;
 
-/// Answered by listeners of its own, so never redirected.
+/// Answered by listeners of its own, so never captured.
 const DNS_PORT: u16 = 53;
 
 /// Sets up the network namespace that this process is in, and gives the sockets that go out.
 pub(crate) fn set_up(cell: &Cell) -> Result<(Listening, Vec<Control>), LaunchError> {
     let mut controls = vec![route::set_up()?];
-    let redirected = redirect::set_up();
-    let ports = match &redirected {
-        Ok(()) => None,
-        Err(_) => Some(policy_ports(&cell.ports)?),
+    let captured = capture::set_up(sockets::can_be_transparent());
+    let (catching, detail) = match &captured {
+        Ok(way @ Way::Given) => (Catching::Every(*way), "every TCP port is captured".to_owned()),
+        Ok(way @ Way::Redirected) => (Catching::Every(*way), "every TCP port is captured, by redirection".to_owned()),
+        Err(reason) => {
+            let detail = format!("only the policy's ports are captured: {reason}");
+            (Catching::Ports(policy_ports(&cell.ports)?), detail)
+        }
     };
-    let detail = match &redirected {
-        Ok(()) => "every TCP port is captured".to_owned(),
-        Err(reason) => format!("only the policy's ports are captured: {reason}"),
-    };
-    if let Err(reason) = redirected
+    if let Err(reason) = captured
         && !cell.allow_degraded.contains(&Feature::Nftables)
     {
         return Err(LaunchError::Missing {
@@ -41,9 +43,9 @@ pub(crate) fn set_up(cell: &Cell) -> Result<(Listening, Vec<Control>), LaunchErr
             remedy: recognise(&Facts::gather(), Missing::Nftables),
         });
     }
-    let enforced = ports.is_none();
+    let enforced = matches!(catching, Catching::Every(_));
     controls.push(Control { name: Feature::Nftables.name().to_owned(), enforced, detail });
-    Ok((Listening::open(ports.as_deref())?, controls))
+    Ok((Listening::open(&catching)?, controls))
 }
 
 /// Each needs a listener per family, and their descriptors must fit into one message of the hand-over.

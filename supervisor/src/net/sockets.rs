@@ -9,6 +9,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
 };
 
+use super::capture::Way;
 use super::netlink::Netlink;
 use super::{CAPTURE_PORT, DNS_PORT, EXPLICIT_PORT};
 use crate::error::{At, LaunchError};
@@ -23,17 +24,26 @@ pub(crate) struct Listening {
     sock_diag: OwnedFd,
 }
 
+/// What comes to the gate beside what is meant for it.
+pub(super) enum Catching {
+    /// Every TCP port, on one listener.
+    Every(Way),
+    /// These, each on a listener of its own.
+    Ports(Vec<u16>),
+}
+
 /// Connections that wait while the proxy is busy; further ones are retried by the client's kernel.
 const BACKLOG: i32 = 1024;
 
 impl Listening {
-    /// Opens everything. `ports` get listeners of their own where redirection is missing.
-    pub(crate) fn open(ports: Option<&[u16]>) -> Result<Self, LaunchError> {
+    /// Opens everything.
+    pub(super) fn open(catching: &Catching) -> Result<Self, LaunchError> {
         let local = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        let transparent = match ports {
-            None => each(&local, &[CAPTURE_PORT], tcp)?,
-            Some(ports) => each(&any, ports, tcp)?,
+        let transparent = match catching {
+            Catching::Every(Way::Given) => each(&local, &[CAPTURE_PORT], transparent)?,
+            Catching::Every(Way::Redirected) => each(&local, &[CAPTURE_PORT], tcp)?,
+            Catching::Ports(ports) => each(&any, ports, tcp)?,
         };
         Ok(Self {
             explicit: tcp(SocketAddr::new(local[0], EXPLICIT_PORT)).at("listen for the proxy")?,
@@ -78,6 +88,25 @@ fn tcp(address: SocketAddr) -> nix::Result<TcpListener> {
     let socket = bound(address, SockType::Stream)?;
     listen(&socket, Backlog::new(BACKLOG)?)?;
     Ok(TcpListener::from(socket))
+}
+
+/// A listener that takes connections to any address.
+fn transparent(address: SocketAddr) -> nix::Result<TcpListener> {
+    let listener = tcp(address)?;
+    make_transparent(&listener, address.is_ipv4())?;
+    Ok(listener)
+}
+
+/// True where the kernel lets this process have such listeners.
+pub(super) fn can_be_transparent() -> bool {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    socket.and_then(|socket| make_transparent(&socket, true)).is_ok()
+}
+
+fn make_transparent(socket: &impl AsFd, is_v4: bool) -> nix::Result<()> {
+    let (level, option) =
+        if is_v4 { (libc::IPPROTO_IP, libc::IP_TRANSPARENT) } else { (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT) };
+    sys::enable(socket.as_fd(), level, option).map_err(|_| nix::errno::Errno::last())
 }
 
 /// A datagram socket that is told where each datagram was sent to, since every address leads to it.

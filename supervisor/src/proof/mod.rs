@@ -68,8 +68,8 @@ impl Canary {
     pub(crate) fn of(cell: &Cell, controls: &[Control], scoped: bool, beyond: Option<Beyond>) -> Option<Self> {
         Some(Self {
             proof: cell.proof.clone()?,
-            read_only: cell.files.read_only.clone(),
-            read_write: cell.files.read_write.clone(),
+            read_only: cell.files.all_read_only().cloned().collect(),
+            read_write: cell.files.all_read_write().cloned().collect(),
             degraded: controls.iter().filter(|c| !c.enforced).map(|c| c.name.clone()).collect(),
             beyond: beyond.filter(|_| scoped),
         })

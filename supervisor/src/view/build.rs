@@ -12,7 +12,7 @@ use nix::unistd::{chdir, pivot_root};
 use tollgate_wire::cell::Cell;
 
 use super::parts::{HOST, NONE, PRIVATE_FOLDER_SIZE, Result, attach, file, folder, on_host, open_plain, tmpfs};
-use super::plan::{Access, Plan};
+use super::plan::{Access, Bind, Plan};
 use super::{devices, processes};
 use crate::error::{At, LaunchError};
 use crate::sys::{Attributes, restrict_mount};
@@ -23,8 +23,8 @@ const SKELETON_SIZE: &str = "size=4m";
 pub(super) fn build(plan: &Plan, cell: &Cell) -> Result<()> {
     stage()?;
     let own = private_folders(cell)?;
-    for (path, access) in &plan.binds {
-        bind(path, *access)?;
+    for (path, granted) in &plan.binds {
+        bind(path, granted)?;
     }
     for (name, target) in &plan.links {
         link(name, target, &own)?;
@@ -69,13 +69,13 @@ fn private_folder(path: &Path, mode: &str) -> Result<()> {
     tmpfs(path, mode, PRIVATE_FOLDER_SIZE)
 }
 
-fn bind(path: &Path, access: Access) -> Result<()> {
-    let attributes = match access {
+fn bind(path: &Path, granted: &Bind) -> Result<()> {
+    let attributes = match granted.access {
         Access::Read => Attributes::READ_ONLY,
         Access::Write => Attributes::TAME,
     };
     let step = format!("grant {}", path.display());
-    let source = open_plain(&on_host(path)).at(&step)?;
+    let source = open_plain(&on_host(&granted.source)).at(&step)?;
     place(&source, path)?;
     attach(&source, &open_plain(path).at(&step)?, attributes).at(&step)
 }

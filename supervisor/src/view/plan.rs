@@ -3,21 +3,60 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use tollgate_wire::cell::Files;
+use tollgate_wire::cell::{Files, Image};
 
 use crate::error::{At, LaunchError};
+use crate::image::in_image;
 
 /// The mounts of a sandbox, parents before children.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Real path to how it is bound.
-    pub(crate) binds: BTreeMap<PathBuf, Access>,
+    /// Real path inside to what is bound there.
+    pub(crate) binds: BTreeMap<PathBuf, Bind>,
     /// Links that must exist for granted names to lead to their real path: name, target.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// Real host file, path inside.
     pub(crate) overlays: Vec<(PathBuf, PathBuf)>,
-    /// Granted paths that this machine does not have.
+    /// Granted paths that this machine, or the image, does not have.
     pub(crate) absent: Vec<PathBuf>,
+    /// The folder of the image, where there is one.
+    pub(crate) image: Option<PathBuf>,
+}
+
+/// A path of the host's tree, seen inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bind {
+    /// Where it lies on the host: under its own name, or in the image.
+    pub(crate) source: PathBuf,
+    pub(crate) access: Access,
+}
+
+/// The tree that a grant is of.
+#[derive(Clone, Copy)]
+enum Tree<'a> {
+    Host,
+    Image(&'a Path),
+}
+
+impl Tree<'_> {
+    /// Where a path leads: its name inside, free of links, and where that lies on the host.
+    fn find(self, path: &Path) -> std::io::Result<(PathBuf, PathBuf)> {
+        match self {
+            Self::Host => path.canonicalize().map(|real| (real.clone(), real)),
+            Self::Image(root) => {
+                let source = in_image(root, path)?;
+                let inside = source.strip_prefix(root).map_err(std::io::Error::other)?;
+                Ok((Path::new("/").join(inside), source))
+            }
+        }
+    }
+
+    fn root(&self) -> &Path {
+        match self {
+            Self::Host => Path::new("/"),
+            Self::Image(root) => root,
+        }
+    }
 }
 
 /// How a path is bound.
@@ -39,15 +78,18 @@ impl Plan {
     /// Reads the order.
     pub(crate) fn of(files: &Files) -> Result<Self, LaunchError> {
         let mut plan = Self::default();
-        let read = files.read_only.iter().map(|path| (path, Access::Read));
-        let write = files.read_write.iter().map(|path| (path, Access::Write));
-        for (path, access) in read.chain(write) {
-            plan.grant(path, access, files.hard_requirement)?;
+        if let Some(image) = &files.image {
+            let tree = Tree::Image(&image.root);
+            plan.grant_all(tree, (&image.read_only, &image.read_write), files.hard_requirement)?;
+            plan.check_links(image)?;
+            plan.image = Some(image.root.clone());
         }
+        plan.grant_all(Tree::Host, (&files.read_only, &files.read_write), files.hard_requirement)?;
         for path in &files.pinned {
             // Bound onto itself, a folder can no longer be renamed away from what lies in it.
             if plan.is_writable(path) {
-                plan.binds.entry(path.clone()).or_insert(Access::Write);
+                let bind = Bind { source: path.clone(), access: Access::Write };
+                plan.binds.entry(path.clone()).or_insert(bind);
             }
         }
         for (host, inside) in &files.overlays {
@@ -61,8 +103,11 @@ impl Plan {
 
     /// What a person should know: how much is granted, what is not there, which names lead elsewhere.
     pub(crate) fn describe(&self) -> String {
-        let writable = self.binds.values().filter(|access| **access == Access::Write).count();
+        let writable = self.binds.values().filter(|bind| bind.access == Access::Write).count();
         let mut text = format!("{} paths read-only, {writable} writable", self.binds.len() - writable);
+        if let Some(image) = &self.image {
+            text += &format!("; of the image {}", image.display());
+        }
         let links: Vec<_> = self.links.iter().map(|(n, t)| format!("{} to {}", n.display(), t.display())).collect();
         let absent: Vec<_> = self.absent.iter().map(|path| path.display().to_string()).collect();
         for (what, names) in [("links", links), ("not there", absent)] {
@@ -75,10 +120,38 @@ impl Plan {
 
     /// True below a grant for writing that no nearer grant takes back.
     fn is_writable(&self, path: &Path) -> bool {
-        path.ancestors().find_map(|folder| self.binds.get(folder)) == Some(&Access::Write)
+        path.ancestors().find_map(|folder| self.binds.get(folder)).is_some_and(|bind| bind.access == Access::Write)
     }
 
-    fn grant(&mut self, path: &Path, access: Access, required: bool) -> Result<(), LaunchError> {
+    fn grant_all(
+        &mut self,
+        tree: Tree<'_>,
+        (read_only, read_write): (&[PathBuf], &[PathBuf]),
+        required: bool,
+    ) -> Result<(), LaunchError> {
+        read_only.iter().try_for_each(|path| self.grant(tree, path, Access::Read, required))?;
+        read_write.iter().try_for_each(|path| self.grant(tree, path, Access::Write, required))
+    }
+
+    /// A granted name that is a link must not lie where an agent can lay links: it would choose what is granted next time.
+    fn check_links(&self, image: &Image) -> Result<(), LaunchError> {
+        let tree = Tree::Image(&image.root);
+        for path in image.read_only.iter().chain(&image.read_write) {
+            let Some((folder, name)) = path.parent().zip(path.file_name()) else { continue };
+            let (Ok((folder, _)), Ok((real, _))) = (tree.find(folder), tree.find(path)) else { continue };
+            if self.is_writable(&folder) && real != folder.join(name) {
+                return Err(LaunchError::BadOrder(format!(
+                    "the granted path {} of the image is a link in {}, where the agent could point it anywhere; grant {} itself, or remove the link",
+                    path.display(),
+                    folder.display(),
+                    real.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn grant(&mut self, tree: Tree<'_>, path: &Path, access: Access, required: bool) -> Result<(), LaunchError> {
         if !path.is_absolute() || path.components().any(|part| part == std::path::Component::ParentDir) {
             return Err(LaunchError::BadOrder(format!(
                 "the granted path {} must be absolute, without `..`",
@@ -88,8 +161,8 @@ impl Plan {
         if is_private(path) {
             return Ok(());
         }
-        let real = match path.canonicalize() {
-            Ok(real) => real,
+        let (real, source) = match tree.find(path) {
+            Ok(found) => found,
             Err(error) if required => {
                 let reason = format!("landlock.compatibility is hard_requirement and {} is missing", path.display());
                 return Err(LaunchError::step(reason, error));
@@ -101,7 +174,7 @@ impl Plan {
             }
         };
         if real == Path::new("/") {
-            return self.grant_root(access, required);
+            return self.grant_root(tree, access, required);
         }
         if is_private(&real) {
             return Ok(());
@@ -109,23 +182,24 @@ impl Plan {
         if real != path {
             self.links.push((path.to_owned(), real.clone()));
         }
-        let known = self.binds.entry(real).or_insert(access);
-        *known = access.max(*known);
+        let known = self.binds.get(&real).filter(|known| known.source == source);
+        let access = known.map_or(access, |known| access.max(known.access));
+        self.binds.insert(real, Bind { source, access });
         Ok(())
     }
 }
 
 impl Plan {
     /// The root is the sandbox's own, so a grant of `/` means what lies in it.
-    fn grant_root(&mut self, access: Access, required: bool) -> Result<(), LaunchError> {
+    fn grant_root(&mut self, tree: Tree<'_>, access: Access, required: bool) -> Result<(), LaunchError> {
         if access == Access::Write {
             return Err(LaunchError::BadOrder("the whole file tree cannot be granted for writing".to_owned()));
         }
-        let entries = std::fs::read_dir("/").at("list /")?;
-        for entry in entries {
-            let path = entry.at("list /")?.path();
+        let step = format!("list {}", tree.root().display());
+        for entry in std::fs::read_dir(tree.root()).at(&step)? {
+            let path = Path::new("/").join(entry.at(&step)?.file_name());
             if !NOT_IN_ROOT.iter().any(|out| path == Path::new(out)) {
-                self.grant(&path, access, required)?;
+                self.grant(tree, &path, access, required)?;
             }
         }
         Ok(())
@@ -149,7 +223,8 @@ mod tests {
     #[test]
     fn writing_wins_over_reading() {
         let plan = plan(&["/usr/lib"], &["/usr/lib"]).expect("a plan");
-        assert_eq!(plan.binds.get(Path::new("/usr/lib")), Some(&Access::Write));
+        let bind = Bind { source: "/usr/lib".into(), access: Access::Write };
+        assert_eq!(plan.binds.get(Path::new("/usr/lib")), Some(&bind));
     }
 
     #[test]

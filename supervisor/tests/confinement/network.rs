@@ -9,18 +9,30 @@ fn connect(address: &str, port: u16) -> String {
     format!("exec 3<>/dev/tcp/{address}/{port} && head -1 <&3; exec 3>&-; ")
 }
 
+#[track_caller]
+fn check_captured(prepare: impl FnOnce(Bench) -> Bench, how: &str) {
+    let places =
+        [("93.184.216.34", 443), ("10.0.0.1", 1), ("169.254.169.254", 80), ("8.8.8.8", 65535), ("2001:db8::1", 443)];
+    let ran = prepare(Bench::shell(&places.map(|(address, port)| connect(address, port)).concat())).run();
+    assert_eq!(
+        ran.output,
+        "captured 93.184.216.34:443\ncaptured 10.0.0.1:1\ncaptured 169.254.169.254:80\ncaptured 8.8.8.8:65535\n\
+         captured [2001:db8::1]:443\n",
+        "{ran:?}"
+    );
+    let control = ran.controls.iter().find(|control| control.name == "nftables").expect("said");
+    assert_eq!((control.enforced, control.detail.as_str()), (true, how));
+}
+
 #[test]
 fn every_port_of_every_address_is_captured() {
-    let says = Bench::shell(
-        &[("93.184.216.34", 443), ("10.0.0.1", 1), ("169.254.169.254", 80), ("8.8.8.8", 65535), ("2001:db8::1", 443)]
-            .map(|(address, port)| connect(address, port))
-            .concat(),
-    );
-    assert_eq!(
-        says.says(),
-        "captured 93.184.216.34:443\ncaptured 10.0.0.1:1\ncaptured 169.254.169.254:80\ncaptured 8.8.8.8:65535\n\
-         captured [2001:db8::1]:443"
-    );
+    check_captured(|bench| bench, "every TCP port is captured");
+}
+
+/// As on kernels that cannot give a listener connections that are for another address.
+#[test]
+fn every_port_is_captured_by_redirection_too() {
+    check_captured(|bench| bench.without("tproxy"), "every TCP port is captured, by redirection");
 }
 
 #[test]

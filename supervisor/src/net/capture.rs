@@ -1,32 +1,53 @@
-//! One nf_tables chain that redirects every TCP port to the gate's listener, set over netlink.
+//! One nf_tables chain that gives every TCP port to the gate's listener, set over netlink.
 //!
 //! ```text
 //! table inet tollgate {
 //!     chain capture {
-//!         type nat hook output priority dstnat
-//!         meta nfproto ipv4 meta l4proto tcp ip daddr != 127.0.0.0/8 tcp dport != 53 redirect to :15001
-//!         meta nfproto ipv6 meta l4proto tcp ip6 daddr != ::1 tcp dport != 53 redirect to :15001
+//!         type filter hook prerouting priority mangle
+//!         meta nfproto ipv4 meta l4proto tcp ip daddr != 127.0.0.0/8 tcp dport != 53 tproxy ip to :15001
+//!         meta nfproto ipv6 meta l4proto tcp ip6 daddr != ::1 tcp dport != 53 tproxy ip6 to :15001
 //!     }
 //! }
 //! ```
+//!
+//! Nothing is rewritten and so no connection is tracked: a connection that is given this way has the address that it was for
+//! as its local one. Where a kernel cannot do that, the same rules redirect in a chain of type `nat` at the output, which slows
+//! the agent's own loopback by a fifth, and `SO_ORIGINAL_DST` tells what the address was.
 
 use nix::sys::socket::SockProtocol;
 
 use super::netlink::{Message, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, Netlink};
 use super::{CAPTURE_PORT, DNS_PORT};
 
+/// How connections come to the gate's listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// As they are; the listener must be one that takes connections to any address (`IP_TRANSPARENT`, ip(7)).
+    Given,
+    /// Rewritten to be for the listener.
+    Redirected,
+}
+
 /// Sets the chain up, or says why the kernel does not take it.
-pub(super) fn set_up() -> Result<(), String> {
+pub(super) fn set_up(can_be_given: bool) -> Result<Way, String> {
     let netlink = Netlink::open(SockProtocol::NetlinkNetFilter).map_err(|e| e.to_string())?;
+    if can_be_given && send(&netlink, Way::Given).is_ok() {
+        return Ok(Way::Given);
+    }
+    send(&netlink, Way::Redirected).map(|()| Way::Redirected).map_err(|e| e.to_string())
+}
+
+/// All of it or nothing.
+fn send(netlink: &Netlink, way: Way) -> std::io::Result<()> {
     let batch = vec![
         batch_mark(NFNL_MSG_BATCH_BEGIN, 1),
         table(2),
-        chain(3),
-        rule(4, V4),
-        rule(5, V6),
+        chain(3, way),
+        rule(4, way, &V4),
+        rule(5, way, &V6),
         batch_mark(NFNL_MSG_BATCH_END, 6),
     ];
-    netlink.request(batch, 4).map_err(|e| e.to_string())
+    netlink.request(batch, 4)
 }
 
 /// What differs between the families.
@@ -54,17 +75,21 @@ fn table(sequence: u32) -> Message {
     message
 }
 
-fn chain(sequence: u32) -> Message {
+fn chain(sequence: u32, way: Way) -> Message {
+    let (kind, place, priority): (&[u8], _, i32) = match way {
+        Way::Given => (b"filter\0", NF_INET_PRE_ROUTING, PRIORITY_MANGLE),
+        Way::Redirected => (b"nat\0", NF_INET_LOCAL_OUT, PRIORITY_DSTNAT),
+    };
     let mut message = new(NFT_MSG_NEWCHAIN, sequence);
     message.attribute(1, TABLE).attribute(3, CHAIN);
     let hook = message.open(4);
-    message.number(1, NF_INET_LOCAL_OUT).attribute(2, &PRIORITY_DSTNAT.to_be_bytes());
+    message.number(1, place).attribute(2, &priority.to_be_bytes());
     message.close(hook);
-    message.number(5, NF_ACCEPT).attribute(7, b"nat\0");
+    message.number(5, NF_ACCEPT).attribute(7, kind);
     message
 }
 
-fn rule(sequence: u32, family: Family) -> Message {
+fn rule(sequence: u32, way: Way, family: &Family) -> Message {
     let (offset, address) = family.destination;
     let length = u32::try_from(address.len()).expect("an address");
     let mut message = new(NFT_MSG_NEWRULE, sequence);
@@ -78,7 +103,7 @@ fn rule(sequence: u32, family: Family) -> Message {
     compare(&mut message, NOT_EQUAL, address);
     payload(&mut message, TRANSPORT_HEADER, 2, 2);
     compare(&mut message, NOT_EQUAL, &DNS_PORT.to_be_bytes());
-    redirect(&mut message);
+    lead(&mut message, way, family);
     message.close(expressions);
     message
 }
@@ -114,16 +139,22 @@ fn compare(message: &mut Message, how: u32, value: &[u8]) {
     });
 }
 
-fn redirect(message: &mut Message) {
+/// To the gate's listener.
+fn lead(message: &mut Message, way: Way, family: &Family) {
     expression(message, b"immediate\0", |m| {
         m.number(1, REGISTER);
         let data = m.open(2);
         m.attribute(1, &CAPTURE_PORT.to_be_bytes());
         m.close(data);
     });
-    expression(message, b"redir\0", |m| {
-        m.number(1, REGISTER);
-    });
+    match way {
+        Way::Given => expression(message, b"tproxy\0", |m| {
+            m.number(1, family.nfproto.into()).number(3, REGISTER);
+        }),
+        Way::Redirected => expression(message, b"redir\0", |m| {
+            m.number(1, REGISTER);
+        }),
+    }
 }
 
 const TABLE: &[u8] = b"tollgate\0";
@@ -135,8 +166,10 @@ const NFNL_MSG_BATCH_END: u16 = 17;
 const NFT_MSG_NEWTABLE: u16 = 0;
 const NFT_MSG_NEWCHAIN: u16 = 3;
 const NFT_MSG_NEWRULE: u16 = 6;
+const NF_INET_PRE_ROUTING: u32 = 0;
 const NF_INET_LOCAL_OUT: u32 = 3;
 const NF_ACCEPT: u32 = 1;
+const PRIORITY_MANGLE: i32 = -150;
 const PRIORITY_DSTNAT: i32 = -100;
 const REGISTER: u32 = 1;
 const META_NFPROTO: u32 = 15;

@@ -1,0 +1,289 @@
+//! The sandbox as a whole: how soon an agent runs in it, what it costs to have, and whether work inside is slower than outside.
+//!
+//! `cargo bench -p tollgate-benches --bench sandbox`. Targets: 30 ms from the command to the agent's first instruction without
+//! the self-proof, 50 ms more with it; 20 MB for the idle gate and its supervisor; work inside within 3 % of work outside.
+//!
+//! The agent is this program again, which says when it began or how long its work took, so that starting is not part of the
+//! work. Inside and outside take turns. `TOLLGATE_BENCH_PROGRAM` names the `tollgate` to measure; it is built if absent. Run by
+//! root, everything runs as an ordinary user.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Uid;
+use tempfile::TempDir;
+
+/// `nobody`.
+const ORDINARY: u32 = 65534;
+
+const POLICY: &str = "
+version: 1
+network_policies:
+  api:
+    endpoints: [{ host: api.example.com, port: 443, protocol: rest, access: read-only }]
+";
+
+/// What the agent does, and how often in one measurement.
+const WORK: [(&str, u64); 3] = [("cpu", 40_000_000), ("files", 2_000), ("loopback", 4_000)];
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("agent") => agent(&arguments[1..]),
+        _ => measure(arguments.iter().any(|argument| argument == "--quick")),
+    }
+}
+
+fn measure(is_quick: bool) {
+    let place = Place::new();
+    let rounds = if is_quick { 3 } else { 21 };
+    starts(&place, rounds);
+    memory(&place);
+    for (work, count) in WORK {
+        throughput(&place, work, if is_quick { count / 10 } else { count }, rounds);
+    }
+}
+
+fn starts(place: &Place, rounds: usize) {
+    let agent = ["now"];
+    let mut plain = Vec::new();
+    let (mut unproved, mut proved) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        plain.push(first_instruction(place.outside(&agent)));
+        unproved.push(first_instruction(place.inside(&["--no-self-proof"], &agent)));
+        proved.push(first_instruction(place.inside(&[], &agent)));
+    }
+    let [plain, unproved, proved] = [plain, unproved, proved].map(median);
+    println!("start/plain fork and exec       {plain:8.2} ms");
+    println!("start/sandbox, not proved       {unproved:8.2} ms   target 30");
+    println!("start/sandbox, proved           {proved:8.2} ms   the proof takes {:.2}, target 50", proved - unproved);
+}
+
+/// Milliseconds from here to the agent's first instruction.
+fn first_instruction(mut command: Command) -> f64 {
+    let before = now();
+    let output = command.output().expect("started");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let began: u64 = text.trim().parse().unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    (began - before) as f64 / 1e6
+}
+
+/// What stays in memory of everything that is not the agent. Pages that processes share count once, where that may be read: the
+/// gate hides its memory from all but root.
+fn memory(place: &Place) {
+    let mut child = place.inside(&[], &["wait"]).stdin(Stdio::piped()).spawn().expect("started");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("the agent speaks");
+    let mut all = Vec::new();
+    let mut family = vec![child.id()];
+    while let Some(process) = family.pop() {
+        family.extend(children(process));
+        all.push(process);
+    }
+    let of_agent = |process: &u32| name(*process).starts_with("agent");
+    let own: Vec<_> = all.into_iter().filter(|process| !of_agent(process)).collect();
+    let shares: Option<Vec<_>> = own.iter().map(|process| proportional(*process)).collect();
+    let (how, sizes) = match shares {
+        Some(shares) => ("shared once", shares),
+        None => ("shared each time", own.iter().map(|process| resident(*process)).collect()),
+    };
+    let megabytes = sizes.iter().sum::<u64>() as f64 / 1e6;
+    println!("memory/{} processes, {how:<16} {megabytes:6.1} MB   target 20", own.len());
+    end(child);
+}
+
+fn throughput(place: &Place, work: &str, count: u64, rounds: usize) {
+    let count = count.to_string();
+    let agent = [work, count.as_str()];
+    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        outside.push(said(place.outside(&agent)));
+        inside.push(said(place.inside(&["--no-self-proof"], &agent)));
+    }
+    let [inside, outside] = [inside, outside].map(median);
+    println!("work/{work:<9} inside to outside   {:8.3}      target 1.03", inside / outside);
+}
+
+fn said(mut command: Command) -> f64 {
+    let output = command.output().expect("started");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.trim().parse().unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// A state folder, a policy, a folder to work in and the agent.
+struct Place {
+    folder: TempDir,
+    program: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        // Not below /tmp, which is memory inside.
+        let folder = tempfile::Builder::new().prefix("tollgate-bench-").tempdir_in("/var/tmp").expect("a folder");
+        let place = Self { folder, program: PathBuf::new() };
+        let open = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("set");
+            if Uid::effective().is_root() {
+                chown(path, Some(ORDINARY), Some(ORDINARY)).expect("given away");
+            }
+        };
+        for name in ["home", "work"] {
+            std::fs::create_dir(place.path(name)).expect("made");
+            open(&place.path(name), 0o700);
+        }
+        std::fs::write(place.path("policy.yaml"), POLICY).expect("written");
+        std::fs::copy(std::env::current_exe().expect("known"), place.path("agent")).expect("copied");
+        std::fs::copy(tollgate(), place.path("tollgate")).expect("copied");
+        for name in ["policy.yaml", "agent", "tollgate", ""] {
+            open(&place.path(name), 0o755);
+        }
+        Self { program: place.path("tollgate"), ..place }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn inside(&self, options: &[&str], agent: &[&str]) -> Command {
+        let mut command = self.command(&self.program);
+        command.args(["run", "--quiet", "--policy"]).arg(self.path("policy.yaml")).args(options);
+        command.arg("--").arg(self.path("agent")).arg("agent").args(agent);
+        command
+    }
+
+    fn outside(&self, agent: &[&str]) -> Command {
+        let mut command = self.command(&self.path("agent"));
+        command.arg("agent").args(agent);
+        command
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.path("work"));
+        command.env("TOLLGATE_HOME", self.path("home")).current_dir(self.path("work"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if Uid::effective().is_root() {
+            command.uid(ORDINARY).gid(ORDINARY);
+        }
+        command
+    }
+}
+
+/// The program to measure.
+fn tollgate() -> PathBuf {
+    if let Some(program) = std::env::var_os("TOLLGATE_BENCH_PROGRAM") {
+        return PathBuf::from(program);
+    }
+    // target/release/deps/sandbox-0123456789abcdef
+    let own = std::env::current_exe().expect("known");
+    let target = own.ancestors().nth(3).expect("in a target folder");
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--release", "--quiet", "--package", "tollgate", "--bin", "tollgate", "--target-dir"]);
+    let built = build.arg(target).status().expect("cargo");
+    assert!(built.success(), "tollgate could not be built");
+    target.join("release/tollgate")
+}
+
+/// Nanoseconds of the clock that all processes share.
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock");
+    u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).expect("after the start of the machine")
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn children(process: u32) -> Vec<u32> {
+    // A supervisor is a child of the thread that started it.
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+fn name(process: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default()
+}
+
+fn proportional(process: u32) -> Option<u64> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+    Some(bytes(&maps, "Pss:"))
+}
+
+fn resident(process: u32) -> u64 {
+    bytes(&std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs"), "VmRSS:")
+}
+
+fn bytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a size");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+fn end(mut child: Child) {
+    drop(child.stdin.take());
+    child.wait().expect("ended");
+}
+
+fn agent(arguments: &[String]) {
+    let began = now();
+    let count = arguments.get(1).map_or(0, |count| count.parse().expect("a number"));
+    match arguments[0].as_str() {
+        "now" => println!("{began}"),
+        "wait" => {
+            println!("ready");
+            std::io::stdin().read_to_end(&mut Vec::new()).expect("readable");
+        }
+        "cpu" => timed(|| compute(count)),
+        "files" => timed(|| (0..count).for_each(write_and_read)),
+        "loopback" => timed(|| converse(count)),
+        other => panic!("no such work: {other}"),
+    }
+}
+
+fn timed(work: impl FnOnce()) {
+    let before = Instant::now();
+    work();
+    println!("{}", before.elapsed().as_nanos());
+}
+
+fn compute(count: u64) {
+    let sum = (0..count).fold(1_u64, |sum, number| sum.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
+    std::hint::black_box(sum);
+}
+
+/// What builds and tests do: make a file, look at it, read it, move it, remove it.
+fn write_and_read(number: u64) {
+    let (draft, file) = (format!("file-{number}.new"), format!("file-{number}"));
+    std::fs::write(&draft, [7; 4096]).expect("written");
+    std::fs::rename(&draft, &file).expect("moved");
+    assert_eq!(std::fs::metadata(&file).expect("there").len(), 4096);
+    assert_eq!(std::fs::read(&file).expect("there").len(), 4096);
+    std::fs::remove_file(&file).expect("removed");
+}
+
+/// A server of the agent's own on loopback, which is not the gate's business: questions and answers, and now and then another
+/// connection. One thread, so that the scheduler has no part in it.
+fn converse(count: u64) {
+    const QUESTIONS: u64 = 20;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let mut buffer = [7; 1024];
+    for _ in 0..count / QUESTIONS {
+        let mut client = TcpStream::connect(address).expect("a server");
+        let (mut server, _) = listener.accept().expect("a client");
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).expect("set");
+        }
+        for _ in 0..QUESTIONS {
+            client.write_all(&buffer).and_then(|()| server.read_exact(&mut buffer)).expect("a question");
+            server.write_all(&buffer).and_then(|()| client.read_exact(&mut buffer)).expect("an answer");
+        }
+    }
+}
