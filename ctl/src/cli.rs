@@ -51,6 +51,11 @@ enum Command {
         #[command(subcommand)]
         command: commands::ProviderCommand,
     },
+    /// Lead ports of this machine into sandboxes
+    Forward {
+        #[command(subcommand)]
+        command: commands::ForwardCommand,
+    },
     /// Show what the gate decided, or what the agent printed
     Logs(Box<commands::logs::LogsArguments>),
     /// Check journals
@@ -133,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Policy { command } => commands::policy(command),
         Command::Credential { command } => commands::credential(command),
         Command::Provider { command } => commands::provider(command),
+        Command::Forward { command } => commands::forward(command).map(|()| ExitCode::SUCCESS),
         Command::Logs(arguments) => commands::logs::logs(*arguments).map(|()| ExitCode::SUCCESS),
         Command::Audit { command: AuditCommand::Verify { journal, key } } => {
             commands::verify(journal.as_deref(), key.as_deref())

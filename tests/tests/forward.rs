@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 
-use tollgate_tests::{Staying, until};
+use tollgate_tests::{Staying, finish, front_door, program, until};
 
 /// Sends back what comes, on a port of the family that its first argument names.
 const ECHO: &str = r#"
@@ -61,6 +62,41 @@ fn a_port_leads_inside() {
         // What held it is taken apart by the kernel piece by piece.
         until("the port is free again", || TcpStream::connect(("127.0.0.1", port)).is_err());
     }
+}
+
+#[test]
+fn a_port_is_led_inside_while_it_runs_and_let_go() {
+    let bench = Staying::new("version: 1\n");
+    let port = free_port();
+    assert_eq!(bench.create("box", &[], &["/usr/bin/python3", "-c", ECHO, "4"]).succeeded(), "box\n");
+    until("it listens", || bench.sandbox(&["logs", "box"]).succeeded() == "ready\n");
+    let by = |program: &Path, arguments: &[&str]| finish(bench.0.tollgate_as(program).arg("forward").args(arguments));
+    let (pair, single) = (format!("{port}:8000"), port.to_string());
+    let started = by(&front_door(), &["start", &pair, "box", "-d"]);
+    assert!(started.code == 0 && started.stderr.contains(" leads to port 8000 of the sandbox box"), "{started:?}");
+    assert_eq!(exchange(port, b"hello "), b"hello end");
+    let listed = by(program(), &["list", "-o", "json"]).succeeded();
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed, serde_json::json!([{ "sandbox": "box", "host": port, "inside": 8000 }]));
+    assert_eq!(by(&front_door(), &["list"]).succeeded(), format!("box  127.0.0.1:{port} -> 8000\n"));
+    let again = by(program(), &["start", &pair]);
+    assert!(again.code == 1 && again.stderr.contains("cannot be forwarded"), "{again:?}");
+    let mut open = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    open.write_all(b"x").expect("written");
+    open.read_exact(&mut [0]).expect("it leads inside");
+    assert_eq!(by(&front_door(), &["stop", &single, "box"]).code, 0);
+    assert!(!matches!(open.read(&mut [0]), Ok(1..)), "what was open is closed");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it is free");
+    for (arguments, code, said) in [
+        (vec!["stop", &single], 1, "does not lead into the sandbox"),
+        (vec!["start", "0"], 2, "write PORT, or HOST:INSIDE"),
+        (vec!["start", "80", "bx"], 1, "did you mean `box`?"),
+    ] {
+        let refused = by(program(), &arguments);
+        assert!(refused.code == code && refused.stderr.contains(said), "{arguments:?}: {refused:?}");
+    }
+    let notices = finish(bench.0.tollgate().args(["logs", "box"])).succeeded();
+    assert!(notices.contains("leads to port 8000 inside from now on, by its owner"), "{notices}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod audit;
 mod credential;
 mod doctor;
+mod forward;
 pub mod logs;
 mod policy;
 mod provider;
@@ -14,6 +15,7 @@ mod status;
 pub use audit::{read_key, verify};
 pub use credential::{CredentialCommand, credential};
 pub use doctor::{DoctorArguments, doctor};
+pub use forward::{ForwardCommand, forward};
 pub use policy::{LiveCommand, PolicyCommand, Running, live, policy, report};
 pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};

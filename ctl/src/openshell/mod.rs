@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::commands::{ForwardCommand, forward};
 use crate::failure::{Failure, Kind};
 use crate::suggestion::unrecognized;
 
@@ -69,10 +70,10 @@ enum Command {
     },
     /// Show what the gate of a sandbox decided, or with --source agent what its agent printed
     Logs(logs::LogsArguments),
-    /// Show the ports of this machine that lead into sandboxes
+    /// Lead ports of this machine into sandboxes: list, start, stop
     Forward {
         #[command(subcommand)]
-        command: Option<sandbox::ForwardCommand>,
+        command: Option<ForwardCommand>,
     },
     /// Show what runs on this machine
     Status(place::Shown),
@@ -136,7 +137,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Logs(arguments)) => logs::logs(arguments),
         Some(Command::Forward { command: None }) => help(&["forward"]),
-        Some(Command::Forward { command: Some(command) }) => sandbox::forward(command),
+        Some(Command::Forward { command: Some(command) }) => forward(command).map_err(provider::plain),
         Some(Command::Status(shown)) => place::status(&shown),
         Some(Command::Gateway { command: None }) => help(&["gateway"]),
         Some(Command::Gateway { command: Some(command) }) => place::gateway(command),

@@ -1,4 +1,4 @@
-//! `openshell sandbox …`, `openshell forward`.
+//! `openshell sandbox …`.
 
 use std::process::ExitCode;
 
@@ -80,17 +80,6 @@ pub enum SandboxCommand {
     Provider(Rest),
 }
 
-/// What to do with forwarded ports.
-#[derive(Debug, Subcommand)]
-pub enum ForwardCommand {
-    /// Show them
-    List,
-    /// Begin
-    Start(Rest),
-    /// End
-    Stop(Rest),
-}
-
 /// Does it.
 pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
     match command {
@@ -163,23 +152,5 @@ fn phase(phase: Phase) -> &'static str {
         Phase::Ready => "Ready",
         Phase::Stopped => "Stopped",
         Phase::Ended | Phase::Dead => "Error",
-    }
-}
-
-/// Shows forwarded ports.
-pub fn forward(command: ForwardCommand) -> Result<(), Failure> {
-    match command {
-        ForwardCommand::List => {
-            for sandbox in all()? {
-                let ports = sandbox.status.map(|status| status.forwards).unwrap_or_default();
-                ports
-                    .iter()
-                    .for_each(|port| println!("{}  127.0.0.1:{}", sandbox.folder.name, port.replace(':', " -> ")));
-            }
-            Ok(())
-        }
-        ForwardCommand::Start(_) | ForwardCommand::Stop(_) => {
-            Err(missing("forward start and stop", "ports are named when a sandbox is created: --forward PORT"))
-        }
     }
 }

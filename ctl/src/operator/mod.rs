@@ -4,12 +4,11 @@ mod client;
 mod policy;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::routing::{get, post};
+use axum::extract::{Path, State};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use nix::unistd::Uid;
@@ -18,6 +17,7 @@ use tokio::sync::Notify;
 use tollgate_proxy::{Gate, Generation, Rules};
 use tollgate_secrets::SecretName;
 use tollgate_wire::credentials::{Attach, CredentialState};
+use tollgate_wire::forward::StartForward;
 use tollgate_wire::status::Status;
 
 pub use client::{ClientError, ask, check_socket, fetch, send};
@@ -26,7 +26,7 @@ pub use policy::{POLICY, REVISIONS, ROLLBACK};
 use crate::credentials::Shared as Credentials;
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
-use crate::session::Policies;
+use crate::session::{Forward, ForwardError, Forwards, Policies};
 
 /// Where every operator API says how it stands.
 pub const STATUS: &str = "/v1/status";
@@ -36,6 +36,9 @@ pub const REFRESH_CREDENTIALS: &str = "/v1/credentials/refresh";
 
 /// Where a sandbox is given one more credential of the store.
 pub const ATTACH_CREDENTIAL: &str = "/v1/credentials/attach";
+
+/// Where a port of this machine is led inside; below it, by its number, it is let go.
+pub const FORWARDS: &str = "/v1/forwards";
 
 /// Where a sandbox is told to end.
 pub const STOP: &str = "/v1/stop";
@@ -56,6 +59,8 @@ pub struct Shared {
     pub credentials: Arc<Credentials>,
     /// Ends it.
     pub stop: Arc<Notify>,
+    /// Which ports lead inside.
+    pub forwards: Arc<Forwards>,
 }
 
 impl Server {
@@ -65,6 +70,8 @@ impl Server {
             .route(STATUS, get(show_status))
             .route(REFRESH_CREDENTIALS, post(refresh))
             .route(ATTACH_CREDENTIAL, post(attach))
+            .route(FORWARDS, post(start_forward))
+            .route(&format!("{FORWARDS}/{{port}}"), delete(stop_forward))
             .route(STOP, post(stop));
         Self::listen(folder, router.with_state(shared).merge(policy::router(policies)))
     }
@@ -95,6 +102,7 @@ async fn show_status(State(shared): State<Shared>) -> Json<Status> {
         policy_sha256: generation.policy_sha256.clone(),
         audit_endpoints: audit_endpoints(&generation),
         open: shared.gate.open(),
+        forwards: shared.forwards.list(),
         ..Status::clone(&shared.status)
     })
 }
@@ -108,6 +116,20 @@ async fn attach(State(shared): State<Shared>, body: Bytes) -> policy::Answer<()>
     let refused = |message: &str| policy::answer(StatusCode::UNPROCESSABLE_ENTITY, message);
     let name = SecretName::parse(&name).map_err(|error| refused(&error.to_string()))?;
     shared.credentials.attach(&name).await.map(Json).map_err(|failure| refused(failure.message()))
+}
+
+async fn start_forward(State(shared): State<Shared>, body: Bytes) -> policy::Answer<Vec<String>> {
+    let StartForward { ports } = policy::read(&body)?;
+    let refused = |message: &str| policy::answer(StatusCode::UNPROCESSABLE_ENTITY, message);
+    let forward: Forward = ports.parse().map_err(|error: ForwardError| refused(&error.to_string()))?;
+    shared.forwards.add(&forward).map_err(|failure| refused(failure.message()))?;
+    Ok(Json(shared.forwards.list()))
+}
+
+async fn stop_forward(State(shared): State<Shared>, Path(port): Path<u16>) -> policy::Answer<Vec<String>> {
+    let removed = shared.forwards.remove(port);
+    removed.map_err(|failure| policy::answer(StatusCode::NOT_FOUND, failure.message()))?;
+    Ok(Json(shared.forwards.list()))
 }
 
 /// Returns the process id: when that process has ended, the sandbox has.
@@ -127,7 +149,7 @@ pub struct OwnersOnly(UnixListener);
 
 impl OwnersOnly {
     /// Listens on a path, mode 0600, in a folder of mode 0700. A socket that is there is nobody's: its owner has ended.
-    pub fn bind(path: &Path) -> Result<Self, Failure> {
+    pub fn bind(path: &std::path::Path) -> Result<Self, Failure> {
         let failed = |e: std::io::Error| {
             Failure::new(Kind::State, format!("the control socket {} cannot be made: {e}", path.display()))
         };

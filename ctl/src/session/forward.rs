@@ -3,16 +3,21 @@
 //! The socket that connects was made in the sandbox's network by process 1, so that it reaches what listens there and nothing
 //! else. Whoever may connect to the host's loopback may use the port: it is a way in for people of this machine.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+use tollgate_audit::Event;
+use tollgate_proxy::Journal;
 use tollgate_supervisor::{Door, Family};
 
+use super::journal_failure;
 use crate::failure::{Failure, Kind};
 
 /// `PORT`, or `HOST:INSIDE` where they differ.
@@ -31,8 +36,24 @@ pub struct ForwardError;
 #[derive(Debug)]
 pub struct Forwarder {
     listener: std::net::TcpListener,
-    inside: u16,
+    forward: Forward,
 }
+
+/// The ports that lead into one sandbox while it runs.
+pub struct Forwards {
+    door: Door,
+    journal: Arc<Journal>,
+    open: Mutex<BTreeMap<u16, Open>>,
+}
+
+/// A port that is served; its connections end with it.
+struct Open {
+    forward: Forward,
+    task: AbortHandle,
+}
+
+/// Ports of one sandbox at one time.
+const MAX_PORTS: usize = 64;
 
 /// Connections through one port at one time; each takes two descriptors.
 const MAX_FORWARDED: usize = 64;
@@ -72,21 +93,78 @@ impl Forwarder {
         let listener = listener.map_err(|e| {
             Failure::new(Kind::Other, format!("port {} of this machine cannot be forwarded: {e}", forward.host))
         })?;
-        Ok(Self { listener, inside: forward.inside })
+        Ok(Self { listener, forward: *forward })
     }
 
-    /// Serves it for as long as the runtime lives. Needs one.
-    pub fn start(self, door: &Door) -> Result<(), Failure> {
+    /// Serves it until that is dropped. Needs a runtime.
+    fn start(self, door: &Door) -> Result<Open, Failure> {
         let listener = TcpListener::from_std(self.listener)
             .map_err(|e| Failure::new(Kind::Other, format!("a port cannot be forwarded: {e}")))?;
-        tokio::spawn(serve(listener, self.inside, door.clone()));
+        let task = tokio::spawn(serve(listener, self.forward.inside, door.clone())).abort_handle();
+        Ok(Open { forward: self.forward, task })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Forwards {
+    /// Serves what was taken already. Needs a runtime.
+    pub fn start(forwarders: Vec<Forwarder>, door: &Door, journal: &Arc<Journal>) -> Result<Self, Failure> {
+        let open = forwarders.into_iter().map(|one| Ok((one.forward.host, one.start(door)?)));
+        let open = open.collect::<Result<_, Failure>>()?;
+        Ok(Self { door: door.clone(), journal: Arc::clone(journal), open: Mutex::new(open) })
+    }
+
+    /// All of them, as `HOST:INSIDE`.
+    pub fn list(&self) -> Vec<String> {
+        self.lock().values().map(|open| open.forward.to_string()).collect()
+    }
+
+    /// Takes one more port, for as long as the sandbox runs. Needs a runtime.
+    pub fn add(&self, forward: &Forward) -> Result<(), Failure> {
+        let mut open = self.lock();
+        if open.len() >= MAX_PORTS {
+            let message = format!("{MAX_PORTS} ports lead into the sandbox, and no more can; stop one first");
+            return Err(Failure::new(Kind::Other, message));
+        }
+        let forwarder = Forwarder::bind(forward)?;
+        let Forward { host, inside } = forward;
+        self.record(&format!("port {host} of this machine leads to port {inside} inside from now on, by its owner"))?;
+        open.insert(*host, forwarder.start(&self.door)?);
         Ok(())
+    }
+
+    /// Lets a port of the host go, with the connections through it.
+    pub fn remove(&self, host: u16) -> Result<(), Failure> {
+        let mut open = self.lock();
+        if open.remove(&host).is_none() {
+            return Err(Failure::new(
+                Kind::Other,
+                format!("port {host} of this machine does not lead into the sandbox"),
+            ));
+        }
+        self.record(&format!("port {host} of this machine leads inside no longer, by its owner"))
+    }
+
+    fn record(&self, detail: &str) -> Result<(), Failure> {
+        self.journal.record(&Event::Notice { detail }).map_err(journal_failure)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Open>> {
+        // What is guarded is whole between any two of its steps.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn serve(listener: TcpListener, port: u16, door: Door) {
     let places = Arc::new(Semaphore::new(MAX_FORWARDED));
+    let mut connections = JoinSet::new();
     loop {
+        while connections.try_join_next().is_some() {}
         // Closed never: it is ours. What waits for a place waits in the listener's queue.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((outside, _)) = listener.accept().await else {
@@ -94,7 +172,7 @@ async fn serve(listener: TcpListener, port: u16, door: Door) {
             continue;
         };
         let door = door.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = pass(outside, port, door).await {
                 tracing::debug!(%error, port, "a forwarded connection ended");
             }

@@ -35,7 +35,7 @@ use tollgate_wire::status::Status;
 pub use beginning::Detached;
 pub use environment::Extra as ExtraEnvironment;
 pub use environment::passed;
-pub use forward::Forward;
+pub use forward::{Forward, ForwardError, Forwards};
 pub use grants::Extra as ExtraFiles;
 pub use isolation::Isolation;
 pub use policies::{Policies, Refused, Text};
@@ -190,13 +190,14 @@ impl Session {
         let controls = self.status.controls.clone();
         let (stop, door) = (Arc::new(Notify::new()), self.confined.door());
         let visitors = Visitors::start(&self.claim.folder, &door, &self.journal)?;
-        self.forwarders.into_iter().try_for_each(|forwarder| forwarder.start(&door))?;
+        let forwards = Arc::new(Forwards::start(self.forwarders, &door, &self.journal)?);
         let shared = operator::Shared {
             status: Arc::new(self.status),
             rules: self.rules,
             gate: Arc::clone(&self.gate),
             credentials: self.keeping.shared(),
             stop: Arc::clone(&stop),
+            forwards,
         };
         let operator = operator::Server::start(&self.claim.folder, shared, self.policies)?;
         let agent = Event::Agent { command: &self.order.command };

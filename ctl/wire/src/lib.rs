@@ -5,6 +5,7 @@
 pub mod cell;
 pub mod credentials;
 pub mod exec;
+pub mod forward;
 pub mod policy;
 pub mod proof;
 pub mod proxy_status;

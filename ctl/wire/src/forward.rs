@@ -1,0 +1,12 @@
+//! Ports of this machine's loopback that lead into a running sandbox: `POST /v1/forwards`, `DELETE /v1/forwards/PORT`. Both answer
+//! with all that there are then, each as `HOST:INSIDE`.
+
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/forwards`: one more, until it is let go or the sandbox ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartForward {
+    /// `PORT`, or `HOST:INSIDE` where they differ.
+    pub ports: String,
+}
