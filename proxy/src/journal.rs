@@ -65,6 +65,9 @@ const QUEUE_ENDS: usize = 8192;
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
 
+/// How long a record waits for others to be written with it: whoever records meanwhile need not wake the writer.
+const GATHERING: Duration = Duration::from_millis(5);
+
 /// How old the signed head may be while records come in: this much of a journal's end is unsigned after a crash.
 const HEAD_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -130,7 +133,15 @@ impl Journal {
         let (done, wait) = sync_channel(1);
         let stopped = || self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned()));
         self.queue.send(Message::Sync(done)).map_err(|_| stopped())?;
+        self.hurry();
         wait.recv().map_err(|_| stopped())
+    }
+
+    /// Has the writer gather no longer.
+    fn hurry(&self) {
+        if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
+            writer.thread().unpark();
+        }
     }
 
     /// Writes the last record and signs the end; nothing can be recorded afterwards.
@@ -141,6 +152,7 @@ impl Journal {
         self.record(&Event::Close { reason })?;
         let stopped = || self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned()));
         self.queue.send(Message::End).map_err(|_| stopped())?;
+        self.hurry();
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             return Err(JournalError::Dead("its thread panicked".to_owned()));
@@ -204,6 +216,7 @@ impl Writer {
             let wait = if unsigned { HEAD_INTERVAL.saturating_sub(signed.elapsed()) } else { Duration::MAX };
             match receive(queue, wait) {
                 Ok(first) => {
+                    self.gather(&first);
                     if self.write_batch(first, queue)? == Flow::End {
                         return self.last_head();
                     }
@@ -216,6 +229,13 @@ impl Writer {
                 unsigned = !self.try_head()?;
                 signed = Instant::now();
             }
+        }
+    }
+
+    /// Lets records come together. Nobody waits for a record to be written; whoever waits for a sync calls this off.
+    fn gather(&self, first: &Message) {
+        if matches!(first, Message::Record { .. }) && self.taken.load(Ordering::Relaxed) < BATCH_RECORDS {
+            std::thread::park_timeout(GATHERING);
         }
     }
 
