@@ -13,6 +13,7 @@ use tollgate_wire::cell::Feature;
 
 use crate::failure::{Failure, Kind};
 use crate::home::{SandboxFolder, write_private};
+use crate::operator::Address;
 use crate::session::{ExtraFiles, Forward, Isolation, Order};
 
 /// The options of everything that makes a sandbox.
@@ -59,6 +60,11 @@ pub struct Options {
     /// Bounds of the sandbox
     #[command(flatten)]
     pub isolation: Isolation,
+    /// Serve the operator API on this address of the loopback as well, for whoever has the token in the file api.token of the
+    /// sandbox's folder
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = kept::<Address>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
     /// Lead a port of this machine's loopback to one inside
     #[arg(long = "forward", value_name = "[HOST:]PORT", value_parser = kept::<Forward>)]
     pub forwards: Vec<String>,
@@ -128,6 +134,7 @@ impl Options {
             isolation: self.isolation,
             environment: self.environment.iter().map(|text| variable(text)).collect::<Result<_, _>>()?,
             files,
+            api: each(self.api.as_slice(), "--api")?.pop(),
             forwards: each(&self.forwards, "--forward")?,
             command,
         })

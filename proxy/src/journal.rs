@@ -14,7 +14,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::broadcast;
 use tollgate_audit::{Chain, Event, SigningKey};
+
+use crate::tally::Tally;
 
 /// Takes records for one session.
 #[derive(Debug)]
@@ -25,6 +28,9 @@ pub struct Journal {
     death: Arc<OnceLock<String>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
+    tally: Tally,
+    /// Weak, so that who follows hears of the writer's end.
+    followers: broadcast::WeakSender<Arc<str>>,
 }
 
 /// The journal cannot be written.
@@ -62,8 +68,14 @@ const QUEUE_RECORDS: usize = 8192;
 /// Records of ends that may wait behind them: as many as connections and streams that end at once.
 const QUEUE_ENDS: usize = 8192;
 
+/// Records that one who follows may be behind before some are left out for them.
+const BEHIND_RECORDS: usize = 4096;
+
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
+
+/// How long a record waits for others to be written with it: whoever records meanwhile need not wake the writer.
+const GATHERING: Duration = Duration::from_millis(5);
 
 /// How old the signed head may be while records come in: this much of a journal's end is unsigned after a crash.
 const HEAD_INTERVAL: Duration = Duration::from_millis(200);
@@ -83,7 +95,9 @@ impl Journal {
         let head = folder.join(format!("{segment}.head"));
         let waiting = Arc::new(AtomicUsize::new(0));
         let (chain, taken) = (Chain::new(session), Arc::clone(&waiting));
-        let mut writer = Writer { file, written: 0, head, key, chain, buffer: Vec::new(), taken };
+        let (followers, _) = broadcast::channel(BEHIND_RECORDS);
+        let weak = followers.downgrade();
+        let mut writer = Writer { file, written: 0, head, key, chain, buffer: Vec::new(), taken, followers };
         writer.write_head(false).map_err(unwritable)?;
         let (queue, receiver) = sync_channel(QUEUE_RECORDS + QUEUE_ENDS);
         let death = Arc::new(OnceLock::new());
@@ -94,7 +108,8 @@ impl Journal {
                 .spawn(move || writer.run(&receiver, &death))
                 .map_err(unwritable)?
         };
-        Ok(Self { queue, waiting, death, writer: Mutex::new(Some(thread)), path })
+        let writer = Mutex::new(Some(thread));
+        Ok(Self { queue, waiting, death, writer, path, tally: Tally::default(), followers: weak })
     }
 
     /// Queues one record, stamped with the time of this call.
@@ -111,7 +126,29 @@ impl Journal {
             return Err(self.overflow(event));
         }
         let message = Message::Record { time: now(), body: event.to_body() };
-        self.queue.try_send(message).map_err(|_| self.overflow(event))
+        self.queue.try_send(message).map_err(|_| self.overflow(event))?;
+        self.tally.count(event);
+        Ok(())
+    }
+
+    /// Whether it still takes records.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn check(&self) -> Result<(), JournalError> {
+        self.death().map_or(Ok(()), Err)
+    }
+
+    /// How often each thing was recorded.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Every record from now on as its line of the file, once it is written; nothing where the journal has ended.
+    #[must_use]
+    pub fn follow(&self) -> Option<broadcast::Receiver<Arc<str>>> {
+        self.followers.upgrade().map(|followers| followers.subscribe())
     }
 
     /// What happens anew can be refused. What has happened cannot: a journal without it goes no further.
@@ -130,7 +167,15 @@ impl Journal {
         let (done, wait) = sync_channel(1);
         let stopped = || self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned()));
         self.queue.send(Message::Sync(done)).map_err(|_| stopped())?;
+        self.hurry();
         wait.recv().map_err(|_| stopped())
+    }
+
+    /// Has the writer gather no longer.
+    fn hurry(&self) {
+        if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
+            writer.thread().unpark();
+        }
     }
 
     /// Writes the last record and signs the end; nothing can be recorded afterwards.
@@ -141,6 +186,7 @@ impl Journal {
         self.record(&Event::Close { reason })?;
         let stopped = || self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned()));
         self.queue.send(Message::End).map_err(|_| stopped())?;
+        self.hurry();
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             return Err(JournalError::Dead("its thread panicked".to_owned()));
@@ -181,6 +227,7 @@ struct Writer {
     buffer: Vec<u8>,
     /// Records in the queue.
     taken: Arc<AtomicUsize>,
+    followers: broadcast::Sender<Arc<str>>,
 }
 
 impl Writer {
@@ -204,6 +251,7 @@ impl Writer {
             let wait = if unsigned { HEAD_INTERVAL.saturating_sub(signed.elapsed()) } else { Duration::MAX };
             match receive(queue, wait) {
                 Ok(first) => {
+                    self.gather(&first);
                     if self.write_batch(first, queue)? == Flow::End {
                         return self.last_head();
                     }
@@ -216,6 +264,13 @@ impl Writer {
                 unsigned = !self.try_head()?;
                 signed = Instant::now();
             }
+        }
+    }
+
+    /// Lets records come together. Nobody waits for a record to be written; whoever waits for a sync calls this off.
+    fn gather(&self, first: &Message) {
+        if matches!(first, Message::Record { .. }) && self.taken.load(Ordering::Relaxed) < BATCH_RECORDS {
+            std::thread::park_timeout(GATHERING);
         }
     }
 
@@ -243,12 +298,24 @@ impl Writer {
             return Err(error);
         }
         self.written += self.buffer.len() as u64;
+        self.tell();
         self.buffer.clear();
         // A waiter that has gone away needs no answer.
         for done in waiting {
             let _ = done.try_send(());
         }
         Ok(flow)
+    }
+
+    /// Tells those who follow what was written.
+    fn tell(&self) {
+        if self.followers.receiver_count() == 0 {
+            return;
+        }
+        for line in String::from_utf8_lossy(&self.buffer).lines() {
+            // The last one may have gone meanwhile.
+            let _ = self.followers.send(line.into());
+        }
     }
 
     /// Signs, unless the process is out of descriptors: then the next try will do, the records themselves are written.
@@ -347,7 +414,9 @@ mod tests {
     fn r6_a_full_queue_refuses_what_is_new_and_loses_no_end() {
         let (queue, _unread) = sync_channel(QUEUE_RECORDS + QUEUE_ENDS);
         let (waiting, death) = (Arc::default(), Arc::default());
-        let journal = Journal { queue, waiting, death, writer: Mutex::default(), path: PathBuf::new() };
+        let followers = broadcast::channel(1).0.downgrade();
+        let (writer, tally) = (Mutex::default(), Tally::default());
+        let journal = Journal { queue, waiting, death, writer, path: PathBuf::new(), tally, followers };
         let (new, end) = (Event::Notice { detail: "" }, Event::Close { reason: "" });
         for _ in 0..QUEUE_RECORDS {
             journal.record(&new).expect("there is room");
@@ -372,6 +441,7 @@ mod tests {
             key,
             chain: Chain::new("s"),
             buffer: Vec::new(),
+            followers: broadcast::channel(1).0,
             taken: Arc::new(AtomicUsize::new(1)),
         };
         let (queue, receiver) = sync_channel(8);

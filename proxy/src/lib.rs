@@ -27,6 +27,7 @@ mod refusal;
 mod search;
 mod sockets;
 mod stalling;
+mod tally;
 mod tls;
 mod tunnel;
 mod upload;
@@ -46,6 +47,7 @@ pub use identity::Identifier;
 pub use journal::{Journal, JournalError};
 pub use limits::{LimitError, LimitSetting, Limits};
 pub use refusal::{Asked, Code, Problem, Refusal, RuleMissing};
+pub use tally::{Count, Tally};
 pub use tls::{
     CaError, CertificateAuthority, ListenerTlsError, Root, RootError, SYSTEM_BUNDLES, TrustError, listener_config,
     upstream_config,

@@ -1,6 +1,9 @@
 //! The operator API: HTTP and JSON over a unix socket in the sandbox's folder, for its owner alone.
 
 mod client;
+mod document;
+mod network;
+mod observing;
 mod policy;
 
 use std::os::unix::fs::PermissionsExt;
@@ -8,19 +11,24 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use nix::unistd::Uid;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
-use tollgate_proxy::{Gate, Generation, Rules};
+use tollgate_proxy::{Count, Gate, Generation, Journal, Rules};
 use tollgate_secrets::SecretName;
 use tollgate_wire::credentials::{Attach, CredentialState};
 use tollgate_wire::forward::StartForward;
+use tollgate_wire::policy::Problem;
 use tollgate_wire::status::Status;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use client::{ClientError, ask, check_socket, fetch, send};
+pub use document::documented;
+pub use network::Address;
+pub use observing::Observed;
 pub use policy::{POLICY, REVISIONS, ROLLBACK};
 
 use crate::credentials::Shared as Credentials;
@@ -44,7 +52,7 @@ pub const FORWARDS: &str = "/v1/forwards";
 pub const STOP: &str = "/v1/stop";
 
 /// Serves until it is dropped.
-pub struct Server(tokio::task::JoinHandle<()>);
+pub struct Server(Vec<tokio::task::JoinHandle<()>>);
 
 /// What a sandbox's operator sees and moves.
 #[derive(Clone)]
@@ -61,19 +69,34 @@ pub struct Shared {
     pub stop: Arc<Notify>,
     /// Which ports lead inside.
     pub forwards: Arc<Forwards>,
+    /// What is recorded.
+    pub journal: Arc<Journal>,
 }
 
 impl Server {
-    /// Answers for a sandbox.
-    pub fn start(folder: &SandboxFolder, shared: Shared, policies: Arc<Policies>) -> Result<Self, Failure> {
-        let router = Router::new()
-            .route(STATUS, get(show_status))
-            .route(REFRESH_CREDENTIALS, post(refresh))
-            .route(ATTACH_CREDENTIAL, post(attach))
-            .route(FORWARDS, post(start_forward))
-            .route(&format!("{FORWARDS}/{{port}}"), delete(stop_forward))
-            .route(STOP, post(stop));
-        Self::listen(folder, router.with_state(shared).merge(policy::router(policies)))
+    /// Answers for a sandbox; beside its socket on `address`, where there is one.
+    pub fn start(
+        folder: &SandboxFolder,
+        shared: Shared,
+        policies: Arc<Policies>,
+        address: Option<Address>,
+    ) -> Result<Self, Failure> {
+        let router = OpenApiRouter::new()
+            .routes(routes!(show_status))
+            .routes(routes!(refresh))
+            .routes(routes!(attach))
+            .routes(routes!(start_forward))
+            .routes(routes!(stop_forward))
+            .routes(routes!(stop))
+            .with_state(shared.clone())
+            .merge(policy::router(policies))
+            .merge(observed(&shared).router());
+        let router = documented(router, "Operator API of a sandbox");
+        let mut server = Self::listen(folder, router.clone())?;
+        if let Some(address) = address {
+            server.0.push(network::serve(folder, address, router)?);
+        }
+        Ok(server)
     }
 
     /// Listens on the socket in a state folder, mode 0600, in a folder of mode 0700.
@@ -85,16 +108,29 @@ impl Server {
                 tracing::error!(%error, "the control socket is closed");
             }
         });
-        Ok(Self(task))
+        Ok(Self(vec![task]))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
+fn observed(shared: &Shared) -> Observed {
+    let (gate, rules) = (Arc::clone(&shared.gate), Arc::clone(&shared.rules));
+    let gauge = |name, help, value| Count { name, help, label: None, value };
+    Observed::new(&shared.journal, &shared.status.name, move || {
+        vec![
+            gauge("tollgate_open", "Connections and requests that are open", gate.open() as u64),
+            gauge("tollgate_policy_generation", "The generation of the rules in force", rules.current().number),
+        ]
+    })
+}
+
+/// How the sandbox stands.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, description = "All of it", body = Status)))]
 async fn show_status(State(shared): State<Shared>) -> Json<Status> {
     let generation = shared.rules.current();
     Json(Status {
@@ -107,10 +143,19 @@ async fn show_status(State(shared): State<Shared>) -> Json<Status> {
     })
 }
 
+/// Takes over what has changed of credentials in the store.
+#[utoipa::path(post, path = "/v1/credentials/refresh", responses((status = 200, description = "How each stands now", body = Vec<CredentialState>)))]
 async fn refresh(State(shared): State<Shared>) -> Json<Vec<CredentialState>> {
     Json(shared.credentials.refresh().await)
 }
 
+/// Gives the sandbox one more credential of the store.
+#[utoipa::path(post, path = "/v1/credentials/attach", request_body = Attach, responses(
+    (status = 200, description = "It holds it now", body = ()),
+    (status = 400, description = "Not a request", body = Problem),
+    (status = 413, description = "The request is too large", body = Problem),
+    (status = 422, description = "There is no such credential, or its value cannot be had", body = Problem),
+))]
 async fn attach(State(shared): State<Shared>, body: Bytes) -> policy::Answer<()> {
     let Attach { name } = policy::read(&body)?;
     let refused = |message: &str| policy::answer(StatusCode::UNPROCESSABLE_ENTITY, message);
@@ -118,6 +163,13 @@ async fn attach(State(shared): State<Shared>, body: Bytes) -> policy::Answer<()>
     shared.credentials.attach(&name).await.map(Json).map_err(|failure| refused(failure.message()))
 }
 
+/// Leads a port of this machine's loopback inside.
+#[utoipa::path(post, path = "/v1/forwards", request_body = StartForward, responses(
+    (status = 200, description = "All that there are now", body = Vec<String>),
+    (status = 400, description = "Not a request", body = Problem),
+    (status = 413, description = "The request is too large", body = Problem),
+    (status = 422, description = "The port cannot be had", body = Problem),
+))]
 async fn start_forward(State(shared): State<Shared>, body: Bytes) -> policy::Answer<Vec<String>> {
     let StartForward { ports } = policy::read(&body)?;
     let refused = |message: &str| policy::answer(StatusCode::UNPROCESSABLE_ENTITY, message);
@@ -126,13 +178,23 @@ async fn start_forward(State(shared): State<Shared>, body: Bytes) -> policy::Ans
     Ok(Json(shared.forwards.list()))
 }
 
-async fn stop_forward(State(shared): State<Shared>, Path(port): Path<u16>) -> policy::Answer<Vec<String>> {
+/// Lets a port of this machine go.
+#[utoipa::path(delete, path = "/v1/forwards/{port}", params(("port" = u16, Path, description = "The port of this machine")), responses(
+    (status = 200, description = "All that there are now", body = Vec<String>),
+    (status = 400, description = "No port", body = Problem),
+    (status = 404, description = "It leads nowhere", body = Problem),
+))]
+async fn stop_forward(State(shared): State<Shared>, Path(port): Path<String>) -> policy::Answer<Vec<String>> {
+    let not_a_port =
+        || policy::answer(StatusCode::BAD_REQUEST, &format!("`{port}` is no port; it is a number up to 65535"));
+    let port = port.parse().map_err(|_| not_a_port())?;
     let removed = shared.forwards.remove(port);
     removed.map_err(|failure| policy::answer(StatusCode::NOT_FOUND, failure.message()))?;
     Ok(Json(shared.forwards.list()))
 }
 
-/// Returns the process id: when that process has ended, the sandbox has.
+/// Has the sandbox end. Returns its process id: when that process has ended, the sandbox has.
+#[utoipa::path(post, path = "/v1/stop", responses((status = 200, description = "It was told; the process id", body = u32)))]
 async fn stop(State(shared): State<Shared>) -> Json<u32> {
     shared.stop.notify_one();
     Json(shared.status.pid)

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::routing::{get, post};
 use axum::serve::IncomingStream;
-use axum::{Json, Router};
 use http::{StatusCode, Uri};
+use nix::unistd::Uid;
 use serde::de::DeserializeOwned;
 use tollgate_policy::Diagnostics;
 use tollgate_wire::policy::{Applied, Mistake, Problem, Replacement, Revisions, Rollback, Shown};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::OwnersOnly;
+use super::network::TokenOnly;
 use crate::session::{MAX_POLICY_BYTES, Policies, Refused, Text};
 
 /// The policy in force.
@@ -41,19 +44,35 @@ impl Connected<IncomingStream<'_, OwnersOnly>> for Peer {
     }
 }
 
+/// Whoever knows the token is as good as the owner: only the owner can read it.
+impl Connected<IncomingStream<'_, TokenOnly>> for Peer {
+    fn connect_info(_: IncomingStream<'_, TokenOnly>) -> Self {
+        Self(Some(Uid::effective().as_raw()))
+    }
+}
+
 /// An answer, or why there is none.
 pub(super) type Answer<T> = Result<Json<T>, (StatusCode, Json<Problem>)>;
 
 /// The routes.
-pub fn router(policies: Arc<Policies>) -> Router {
-    Router::new()
-        .route(POLICY, get(show).put(replace))
-        .route(REVISIONS, get(list))
-        .route(ROLLBACK, post(roll_back))
+pub fn router(policies: Arc<Policies>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(show, replace))
+        .routes(routes!(list))
+        .routes(routes!(roll_back))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .with_state(policies)
 }
 
+/// Puts a policy in force: all of it, or nothing.
+#[utoipa::path(put, path = "/v1/policy", request_body = Replacement, responses(
+    (status = 200, description = "It is in force for every request from now on", body = Applied),
+    (status = 400, description = "Not a request", body = Problem),
+    (status = 409, description = "Another policy is in force than the one that it was to replace", body = Problem),
+    (status = 413, description = "It is too large", body = Problem),
+    (status = 422, description = "The policy has mistakes, or changes what cannot change while the sandbox runs", body = Problem),
+    (status = 500, description = "It cannot be kept", body = Problem),
+))]
 async fn replace(
     State(policies): State<Arc<Policies>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -65,6 +84,16 @@ async fn replace(
     blocking(move || policies.set(&text, expected.as_deref(), author)).await
 }
 
+/// Puts a policy in force again that was in force before.
+#[utoipa::path(post, path = "/v1/policy/rollback", request_body = Rollback, responses(
+    (status = 200, description = "It is in force for every request from now on", body = Applied),
+    (status = 400, description = "Not a request", body = Problem),
+    (status = 404, description = "There is no such revision", body = Problem),
+    (status = 409, description = "Another policy is in force than the one that it was to replace", body = Problem),
+    (status = 413, description = "The request is too large", body = Problem),
+    (status = 422, description = "The policy does not load any more", body = Problem),
+    (status = 500, description = "It cannot be kept", body = Problem),
+))]
 async fn roll_back(
     State(policies): State<Arc<Policies>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -76,11 +105,25 @@ async fn roll_back(
     blocking(move || policies.roll_back(revision, expected.as_deref(), author)).await
 }
 
+/// The policy in force, or an earlier one.
+#[utoipa::path(get, path = "/v1/policy",
+    params(
+        ("revision" = Option<u64>, Query, description = "Another than the one in force"),
+        ("text" = Option<String>, Query, description = "`effective` for its text with what providers bring, `base` for what was set"),
+    ),
+    responses(
+        (status = 200, description = "It", body = Shown),
+        (status = 400, description = "Another query", body = Problem),
+        (status = 404, description = "There is no such revision", body = Problem),
+        (status = 500, description = "It cannot be read", body = Problem),
+    ))]
 async fn show(State(policies): State<Arc<Policies>>, uri: Uri) -> Answer<Shown> {
     let (revision, text) = wanted(&uri).map_err(not_a_request)?;
     blocking(move || policies.show(revision, text)).await
 }
 
+/// All policies that were ever accepted and are kept, newest first.
+#[utoipa::path(get, path = "/v1/policy/revisions", responses((status = 200, description = "They", body = Revisions)))]
 async fn list(State(policies): State<Arc<Policies>>) -> Json<Revisions> {
     Json(policies.revisions())
 }

@@ -81,6 +81,8 @@ pub struct Order {
     pub environment: ExtraEnvironment,
     /// Further files.
     pub files: ExtraFiles,
+    /// Where the operator API is served beside the control socket.
+    pub api: Option<operator::Address>,
     /// Ports of the host that lead to ports inside.
     pub forwards: Vec<Forward>,
     /// COMMAND and its arguments; nothing where the sandbox stands without an agent.
@@ -199,8 +201,9 @@ impl Session {
             credentials: self.keeping.shared(),
             stop: Arc::clone(&stop),
             forwards,
+            journal: Arc::clone(&self.journal),
         };
-        let operator = operator::Server::start(&self.claim.folder, shared, self.policies)?;
+        let operator = operator::Server::start(&self.claim.folder, shared, self.policies, self.order.api)?;
         let agent = Event::Agent { command: &self.order.command };
         self.journal.record(&agent).and_then(|()| self.journal.sync()).map_err(journal_failure)?;
         self.confined.start().map_err(|e| not_started(&self.journal, &e))?;

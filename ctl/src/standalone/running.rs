@@ -102,7 +102,8 @@ impl Prepared {
             running.front.listen(socket, door).map_err(failed)?;
         }
         running.members.iter_mut().for_each(Member::keep);
-        running.operator = Some(operator::Server::listen(&running.folder, running.facts.router())?);
+        running.operator =
+            Some(operator::Server::listen(&running.folder, running.facts.router(&running.common.journal))?);
         Ok(running)
     }
 

@@ -4,18 +4,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::sync::Semaphore;
-use tollgate_proxy::{Capacity, Rules};
+use tollgate_proxy::{Capacity, Count, Journal, Rules};
 use tollgate_wire::credentials::CredentialState;
 use tollgate_wire::proxy_status::{AgentStatus, ProxyStatus};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::agents::Member;
 use super::config::{Config, Limits};
 use super::listeners::Open;
 use crate::credentials::Shared as Credentials;
-use crate::operator::{REFRESH_CREDENTIALS, STATUS, audit_endpoints};
+use crate::operator::{Observed, audit_endpoints, documented};
 
 /// What is in force, as the operator API tells it.
 pub struct Facts {
@@ -83,11 +84,18 @@ impl Facts {
     }
 
     /// The operator API.
-    pub fn router(self: &Arc<Self>) -> Router {
-        let show = |State(facts): State<Arc<Self>>| async move { Json(facts.status()) };
-        let refresh = |State(facts): State<Arc<Self>>| async move { Json(facts.refresh_credentials().await) };
-        let router = Router::new().route(STATUS, get(show)).route(REFRESH_CREDENTIALS, post(refresh));
-        router.with_state(Arc::clone(self))
+    pub fn router(self: &Arc<Self>, journal: &Arc<Journal>) -> Router {
+        let own = OpenApiRouter::new().routes(routes!(show)).routes(routes!(refresh)).with_state(Arc::clone(self));
+        let capacity = Arc::clone(&self.capacity);
+        let gauge = |name, help, value| Count { name, help, label: None, value };
+        let observed = Observed::new(journal, &self.shown.name, move || {
+            vec![
+                gauge("tollgate_open", "Connections that are open", capacity.used().into()),
+                gauge("tollgate_limit", "Connections that may be open", capacity.limit().into()),
+                gauge("tollgate_failed_accepts", "Connections that could not be accepted", capacity.failed_accepts()),
+            ]
+        });
+        documented(own.merge(observed.router()), "Operator API of a stand-alone proxy")
     }
 
     async fn refresh_credentials(&self) -> Vec<CredentialState> {
@@ -121,6 +129,18 @@ impl Facts {
             journal: journal.clone(),
         }
     }
+}
+
+/// How the proxy stands.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, description = "All of it", body = ProxyStatus)))]
+async fn show(State(facts): State<Arc<Facts>>) -> Json<ProxyStatus> {
+    Json(facts.status())
+}
+
+/// Takes over what has changed of credentials in the store.
+#[utoipa::path(post, path = "/v1/credentials/refresh", responses((status = 200, description = "How each stands now", body = Vec<CredentialState>)))]
+async fn refresh(State(facts): State<Arc<Facts>>) -> Json<Vec<CredentialState>> {
+    Json(facts.refresh_credentials().await)
 }
 
 impl Changing {

@@ -172,7 +172,7 @@ impl Feature {
 }
 
 /// One protection and how it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Control {
     /// For example `user-namespace`, `landlock`, `seccomp`, `nftables`.

@@ -2,9 +2,10 @@
 //! socket.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How one credential stands, after what has changed in the store was taken over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CredentialState {
     /// Whose it is, where several agents share a proxy.
     pub agent: String,
@@ -18,7 +19,7 @@ pub struct CredentialState {
 
 /// `POST /v1/credentials/attach`: a credential of the store that a running sandbox is to hold as well. The value stays where it
 /// is; what it may be used for is the policy's to say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attach {
     /// Its name in the store.

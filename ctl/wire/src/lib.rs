@@ -6,6 +6,7 @@ pub mod cell;
 pub mod credentials;
 pub mod exec;
 pub mod forward;
+pub mod health;
 pub mod policy;
 pub mod proof;
 pub mod proxy_status;

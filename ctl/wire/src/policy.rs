@@ -1,9 +1,10 @@
 //! The policy of a running sandbox: `/v1/policy`, `/v1/policy/revisions` and `/v1/policy/rollback` on its control socket.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a policy revision came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The policy file of the sandbox.
@@ -15,7 +16,7 @@ pub enum Origin {
 }
 
 /// How a revision stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LoadStatus {
     /// It is in force.
@@ -27,7 +28,7 @@ pub enum LoadStatus {
 }
 
 /// One accepted policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Revision {
     /// Counted from 1 for each sandbox, over all its starts.
     pub number: u64,
@@ -53,7 +54,7 @@ pub struct Revision {
 }
 
 /// `PUT /v1/policy`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replacement {
     /// The policy, as YAML.
@@ -64,7 +65,7 @@ pub struct Replacement {
 }
 
 /// `POST /v1/policy/rollback`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
     /// The revision to put in force again.
@@ -76,7 +77,7 @@ pub struct Rollback {
 
 /// What a replacement or a rollback came to. The policy is in force for every request from now on, and what has lost its
 /// permission has been told to end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
     /// False where it was in force already.
     pub is_new: bool,
@@ -87,7 +88,7 @@ pub struct Applied {
 }
 
 /// `GET /v1/policy`, with `?revision=N` another than the one in force; with `&text=effective` or `&text=base` its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Shown {
     /// The revision.
     pub revision: Revision,
@@ -101,7 +102,7 @@ pub struct Shown {
 }
 
 /// `GET /v1/policy/revisions`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Revisions {
     /// The number of the one in force.
     pub active: u64,
@@ -111,7 +112,7 @@ pub struct Revisions {
 
 /// Why a request changed nothing; the HTTP status tells the kinds apart: 400 not a request, 404 no such revision, 409 another
 /// policy is in force, 422 the policy has mistakes, 500 it cannot be kept or recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// What happened, in one sentence.
     pub message: String,
@@ -121,7 +122,7 @@ pub struct Problem {
 }
 
 /// One mistake of a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Mistake {
     /// The line, from 1; nothing where it is about the policy as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]

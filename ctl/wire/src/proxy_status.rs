@@ -1,9 +1,10 @@
 //! How a stand-alone proxy stands: `GET /v1/status` on its control socket.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A stand-alone proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProxyStatus {
     /// Its name.
     pub name: String,
@@ -24,6 +25,7 @@ pub struct ProxyStatus {
     /// How often a connection could not be accepted, for want of descriptors or memory.
     pub failed_accepts: u64,
     /// Bounds by name.
+    #[schema(value_type = Object)]
     pub limits: serde_json::Map<String, serde_json::Value>,
     /// Seconds that connections may go on after SIGTERM.
     pub drain_seconds: u64,
@@ -34,7 +36,7 @@ pub struct ProxyStatus {
 }
 
 /// One agent of a stand-alone proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentStatus {
     /// Its name.
     pub name: String,

@@ -1,11 +1,12 @@
 //! The operator API's answers.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::cell::Control;
 
 /// How a sandbox stands: `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The sandbox's name.
     pub name: String,
@@ -36,6 +37,7 @@ pub struct Status {
     /// Connections and requests that are open at this moment.
     pub open: usize,
     /// Bounds by name.
+    #[schema(value_type = Object)]
     pub limits: serde_json::Map<String, serde_json::Value>,
     /// The journal's file.
     pub journal: String,

@@ -52,6 +52,12 @@ impl Record {
         self.text("event")
     }
 
+    /// Its number in its segment, from 0.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        self.number("seq")
+    }
+
     /// When, in microseconds since the Unix epoch; nothing where the record's time cannot be read.
     #[must_use]
     pub fn time(&self) -> Option<i64> {
