@@ -22,7 +22,7 @@ pub async fn events(proxy: &Proxy, streams: usize, pause: u64, span: Span) -> Re
     let all = (span.warm + span.counted).as_millis() as u64 / pause;
     let counted = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
-    for connection in open_all(&proxy.client, Protocol::Http1, streams).await? {
+    for connection in open_all(&proxy.client, Protocol::Http1, streams, false).await? {
         let (client, counted) = (proxy.client.clone(), Arc::clone(&counted));
         tasks.spawn(async move { follow(connection, &client, all, pause, &counted).await });
     }

@@ -33,7 +33,7 @@ pub struct Closed {
 }
 
 /// Connections are opened so many at a time.
-const OPENED_AT_A_TIME: usize = 16;
+const OPENED_AT_A_TIME: usize = 32;
 
 /// A delay that only a fault can explain, as Nagle's algorithm against delayed acknowledgements (40 ms).
 const SLOW_MICROSECONDS: u64 = 35_000;
@@ -53,7 +53,7 @@ type Latencies = Histogram<u64>;
 pub async fn closed(proxy: &Proxy, load: Closed, span: Span) -> Result<Round> {
     let shared = Arc::new(Shared::default());
     let mut tasks = JoinSet::new();
-    for connection in open_all(&proxy.client, load.protocol, load.connections).await? {
+    for connection in open_all(&proxy.client, load.protocol, load.connections, false).await? {
         let others: Vec<_> = (1..load.streams).filter_map(|_| connection.another()).collect();
         for stream in std::iter::once(connection).chain(others) {
             let (shared, authorization) = (Arc::clone(&shared), proxy.client.authorization.clone());
@@ -107,7 +107,7 @@ pub async fn at_rate(proxy: &Proxy, per_second: u32, connections: usize, span: S
     let (due, queue) = tokio::sync::mpsc::unbounded_channel::<Instant>();
     let queue = Arc::new(tokio::sync::Mutex::new(queue));
     let mut tasks = JoinSet::new();
-    for mut connection in open_all(&proxy.client, Protocol::Http1, connections).await? {
+    for mut connection in open_all(&proxy.client, Protocol::Http1, connections, false).await? {
         let (shared, queue) = (Arc::clone(&shared), Arc::clone(&queue));
         let authorization = proxy.client.authorization.clone();
         tasks.spawn(async move {
@@ -192,9 +192,10 @@ pub async fn idle(proxy: &Proxy, direct: &Client, tunnels: usize, clients: usize
     tokio::time::sleep(span.warm).await;
     let rest = program.resident_kib();
     let before = upstream_connections(direct).await?;
-    let mut open = open_and_ask(&proxy.client, clients).await?;
-    let upstream = upstream_connections(direct).await? - before;
-    open.extend(open_and_ask(&proxy.client, tunnels.saturating_sub(clients)).await?);
+    let mut open = open_all(&proxy.client, Protocol::Http1, clients, true).await?;
+    // The question itself takes a connection.
+    let upstream = upstream_connections(direct).await? - before - 1.0;
+    open.extend(open_all(&proxy.client, Protocol::Http1, tunnels.saturating_sub(clients), true).await?);
     tokio::time::sleep(span.warm).await;
     let held = program.resident_kib();
     let (cpu, begun) = (program.cpu(), Instant::now());
@@ -210,24 +211,16 @@ pub async fn idle(proxy: &Proxy, direct: &Client, tunnels: usize, clients: usize
     ])
 }
 
-/// Connections that the origin has had. Asking takes one more, each time.
+/// Connections that the origin has had, the one that asks included.
 async fn upstream_connections(direct: &Client) -> Result<f64> {
     let mut connection = direct.open(SERVICE, Protocol::Http1).await?;
     let text = connection.text("/v1/connections", &direct.authorization).await?;
     let count = text.trim_start_matches("{\"connections\":").trim_end_matches('}');
-    // This one is not counted.
-    Ok(count.parse::<f64>()? - 1.0)
+    Ok(count.parse()?)
 }
 
-async fn open_and_ask(client: &Client, count: usize) -> Result<Vec<Connection>> {
-    let mut open = open_all(client, Protocol::Http1, count).await?;
-    for connection in &mut open {
-        connection.ask(Ask::Small, &client.authorization).await?;
-    }
-    Ok(open)
-}
-
-pub async fn open_all(client: &Client, protocol: Protocol, count: usize) -> Result<Vec<Connection>> {
+/// Opens so many connections; where it `asks`, each has one request at once, so that several are under way at a time.
+pub async fn open_all(client: &Client, protocol: Protocol, count: usize, asks: bool) -> Result<Vec<Connection>> {
     let mut open = Vec::with_capacity(count);
     let mut tasks: JoinSet<Result<Connection>> = JoinSet::new();
     for _ in 0..count {
@@ -235,7 +228,13 @@ pub async fn open_all(client: &Client, protocol: Protocol, count: usize) -> Resu
             open.extend(tasks.join_next().await.transpose()?.transpose()?);
         }
         let client = client.clone();
-        tasks.spawn(async move { client.open(SERVICE, protocol).await });
+        tasks.spawn(async move {
+            let mut connection = client.open(SERVICE, protocol).await?;
+            if asks {
+                connection.ask(Ask::Small, &client.authorization).await?;
+            }
+            Ok(connection)
+        });
     }
     while let Some(opened) = tasks.join_next().await {
         open.push(opened??);

@@ -174,8 +174,16 @@ fn squid(name: &'static str, stage: &Stage) -> Result<Proxy> {
     stage.write("squid.ca.pem", &(certificate? + &key?))?;
     let database = stage.path("squid.leaves");
     let generator = "/usr/lib/squid/security_file_certgen";
-    let made =
-        Command::new(generator).args(["-c", "-M", "64MB", "-s"]).arg(&database).stdout(Stdio::null()).status()?;
+    if database.exists() {
+        std::fs::remove_dir_all(&database)?;
+    }
+    let made = Command::new(generator)
+        .arg("-c")
+        .arg("-s")
+        .arg(&database)
+        .args(["-M", "64MB"])
+        .stdout(Stdio::null())
+        .status()?;
     if !made.success() {
         return Err(format!("{generator} could not make its database: {made}").into());
     }

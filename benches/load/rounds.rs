@@ -46,6 +46,12 @@ const BULK: u64 = 16 * 1024 * 1024;
 /// Clients that share upstream connections.
 const CLIENTS: usize = 2000;
 
+/// How much longer than its time a round may take: what was asked is still answered, and connections close.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Ten thousand handshakes take their time.
+const IDLE_PATIENCE: Duration = Duration::from_secs(90);
+
 /// Connections that are opened at a time where each request takes a new one.
 const WORKERS: usize = 8;
 
@@ -79,8 +85,7 @@ pub async fn run(plan: &Plan, stage: &Stage, places: &Places) -> Result<Outcome>
         let direct = Proxy::start(DIRECT, stage, places)?;
         for name in names.into_iter().filter(|name| takes_part("idle", name)) {
             // Memory that earlier loads have left behind would be taken for the tunnels'.
-            let proxy = Proxy::start(name, stage, places)?;
-            match idle(&proxy, &direct.client, plan.tunnels, CLIENTS.min(plan.tunnels), plan.span).await {
+            match idle_round(name, stage, places, &direct, plan).await {
                 Ok(round) => note(&mut outcome.figures, "idle", name, 1, &round),
                 Err(error) => outcome.missing.push(format!("idle, {name}: {error}")),
             }
@@ -94,9 +99,15 @@ async fn run_in_turns(plan: &Plan, proxies: &[(Proxy, Names)], outcome: &mut Out
         let mut failed = BTreeMap::new();
         for number in 1..=plan.rounds {
             for (proxy, names) in proxies.iter().filter(|(proxy, _)| takes_part(load, proxy.name)) {
-                match one_round(load, proxy, names, plan).await {
-                    Ok(round) => note(&mut outcome.figures, load, proxy.name, number, &round),
-                    Err(error) => drop(failed.insert(proxy.name, error.to_string())),
+                // What has failed once is not waited for again.
+                if failed.contains_key(proxy.name) {
+                    continue;
+                }
+                let patience = plan.span.warm + plan.span.counted * 2 + PATIENCE;
+                match tokio::time::timeout(patience, one_round(load, proxy, names, plan)).await {
+                    Ok(Ok(round)) => note(&mut outcome.figures, load, proxy.name, number, &round),
+                    Ok(Err(error)) => drop(failed.insert(proxy.name, error.to_string())),
+                    Err(_) => drop(failed.insert(proxy.name, format!("it did not keep up within {patience:?}"))),
                 }
             }
         }
@@ -114,6 +125,12 @@ fn takes_part(load: &str, proxy: &str) -> bool {
         ("h1-1" | "h1-8" | "h1-64" | "h1-512", _) => true,
         _ => [DIRECT, BARE, GATE].contains(&proxy) || PEERS.contains(&proxy),
     }
+}
+
+async fn idle_round(name: &'static str, stage: &Stage, places: &Places, direct: &Proxy, plan: &Plan) -> Result<Round> {
+    let proxy = Proxy::start(name, stage, places)?;
+    let round = idle(&proxy, &direct.client, plan.tunnels, CLIENTS.min(plan.tunnels), plan.span);
+    tokio::time::timeout(IDLE_PATIENCE, round).await.map_err(|_| format!("not within {IDLE_PATIENCE:?}"))?
 }
 
 async fn one_round(load: &str, proxy: &Proxy, names: &Names, plan: &Plan) -> Result<Round> {

@@ -165,7 +165,7 @@ mod tests {
     fn amounts_are_judged() {
         check(&[("rate-1000", "slow", GATE, 0.0)], "samples of 35 ms", (Some(0.0), Verdict::Beyond));
         check(&[("rate-1000", "slow", GATE, 1.0)], "samples of 35 ms", (Some(1.0), Verdict::Missed));
-        let rules = [("h1-32", "cpu", FEW_RULES, 50.0), ("h1-32", "cpu", MANY_RULES, 50.5)];
-        check(&rules, "policy of 10", (Some(1.0), Verdict::Met));
+        let rules = [("h1-32", "cpu", FEW_RULES, 64.0), ("h1-32", "cpu", MANY_RULES, 65.0)];
+        check(&rules, "policy of 10", (Some(1.5625), Verdict::Met));
     }
 }
