@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::{NotationError, Operation, apply};
 use crate::Policy;
 use crate::document::{Document, check, read};
@@ -160,4 +162,32 @@ fn notations() {
     check(Operation::add_allow("h.test:443:G T:/a"), "the method");
     check(Operation::add_deny("h.test:443:GET:a"), "begin with /");
     check(Operation::add_deny("h.test:443:GET:/["), "cannot be read");
+}
+
+proptest! {
+    /// What can be written can be applied, and what comes of it can be written down and read again.
+    #[test]
+    fn whatever_is_added_reads_back(
+        text in "[a-z*.]{1,12}:[0-9]{1,5}(:(read-only|full)?(:(rest|tcp|websocket)?(:(enforce|audit)?)?)?)?",
+        any in any::<String>(),
+    ) {
+        for text in [&text, &any] {
+            let Ok(add) = Operation::add_endpoint(text, None, &[CURL.to_owned()]) else { continue };
+            let mut document = document("{}");
+            apply(&mut document, &[add]).expect("nothing stands in its way");
+            let written = document.canonical();
+            if check(&document).is_ok() {
+                prop_assert_eq!(read(&written).expect("valid").canonical(), written);
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_is_too_odd(text in any::<String>()) {
+        let read = [Operation::remove_endpoint(&text), Operation::add_allow(&text), Operation::add_deny(&text)];
+        for operation in read.into_iter().flatten() {
+            let applied = apply(&mut document("{}"), &[operation]);
+            prop_assert!(applied.is_ok() || text.matches(':').count() == 3);
+        }
+    }
 }
