@@ -1,4 +1,4 @@
-//! What benchmarks and load tests have in common: policies of a given size, and requests to ask them.
+//! What benchmarks have in common: policies of a given size, requests to ask them, and what is made of the figures.
 //!
 //! Deliberately no measuring here: `benches/` holds that. `cargo bench` runs all of it, with Criterion; `cargo bench --
 //! --quick` runs it briefly.
@@ -10,4 +10,9 @@
 #![forbid(unsafe_code)]
 
 pub mod asks;
+pub mod figures;
+pub mod pieces;
+pub mod plot;
 pub mod policies;
+pub mod report;
+pub mod targets;

@@ -52,8 +52,9 @@ pub fn mixed_text(rules: usize) -> String {
     text
 }
 
-/// Three shapes of paths in turn: a subtree, a wildcard segment, an exact path.
-fn path(number: usize) -> String {
+/// The path of a rule, in one of three shapes in turn: a subtree, a wildcard segment, an exact path.
+#[must_use]
+pub fn path(number: usize) -> String {
     match number % 3 {
         0 => format!("/v1/accounts/{number}/**"),
         1 => format!("/v1/orders/{number}/*/state"),

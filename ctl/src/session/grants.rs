@@ -10,6 +10,7 @@ use tollgate_wire::cell::{Files, Image};
 
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder};
+use crate::session::trust::java_stores;
 
 /// Where the sandbox's certificate authority appears inside.
 pub const CA_INSIDE: &str = "/run/tollgate/ca.pem";
@@ -223,6 +224,8 @@ fn overlays(folder: &SandboxFolder, image: Option<&Path>) -> Vec<(PathBuf, PathB
     }
     let stores = SYSTEM_BUNDLES.iter().map(PathBuf::from).filter(|path| is_file(path));
     overlays.extend(stores.map(|path| (bundle.clone(), path)));
+    let java = java_stores(image.unwrap_or(Path::new("/")));
+    overlays.extend(java.into_iter().map(|path| (ca.join("cacerts"), path)));
     overlays
 }
 

@@ -8,6 +8,7 @@ pub mod environment;
 mod forward;
 mod grants;
 mod isolation;
+mod java_store;
 mod policies;
 mod policy_file;
 mod proof;
@@ -130,7 +131,7 @@ impl Session {
         let limits = Limits::with(&order.limits);
         let authority =
             CertificateAuthority::new(&name, &limits).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
-        trust::write(folder, &authority)?;
+        trust::write(folder, &authority, java_is_seen(&cell))?;
         let journal = open_journal(&home, folder)?;
         let rules = Arc::new(Rules::new(policy, vault));
         let opened = Policies::open(file, &content, &rules, &journal, folder);
@@ -316,6 +317,11 @@ fn cell(
         bounds: order.isolation.bounds(),
         proof: if order.isolation.no_self_proof { None } else { Some(proof::order(home, folder, policy)?) },
     })
+}
+
+/// True where a store of Java's is laid over.
+fn java_is_seen(cell: &Cell) -> bool {
+    cell.files.overlays.iter().any(|(_, inside)| inside.ends_with("cacerts"))
 }
 
 fn take_sockets(mut confined: Confined) -> (Sockets, Identifier, OwnedFd, Confined) {

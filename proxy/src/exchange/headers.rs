@@ -1,5 +1,7 @@
 //! Headers: which must agree, which belong to one hop, which an agent may not set.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Version};
@@ -51,7 +53,7 @@ pub(super) fn clean_request(headers: &mut HeaderMap, searched: bool) {
     }
     // Servers behind CGI take `_` for `-`: one name would be judged and another one read. None is passed on.
     let is_alias = |name: &HeaderName| name.as_str().contains('_');
-    let forged: Vec<_> = headers.keys().filter(|name| is_forged(name) || is_alias(name)).cloned().collect();
+    let forged: Vec<_> = headers.keys().filter(|name| is_alias(name) || is_forged(name)).cloned().collect();
     for name in forged {
         headers.remove(name);
     }
@@ -180,7 +182,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         // A client may not use Connection to take away what decides who it is and where it goes (RFC 9110, 7.6.1).
         .filter(|name: &HeaderName| *name != header::HOST && !name.as_str().starts_with("content-"))
         .collect();
-    for name in named.iter().map(HeaderName::as_str).chain(HOP_BY_HOP.iter().copied()) {
+    // Most heads have none of them: looking through what is there is cheaper than asking for each.
+    let is_of_hop = |name: &&HeaderName| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name);
+    let gone: Vec<_> = headers.keys().filter(is_of_hop).cloned().collect();
+    for name in gone {
         headers.remove(name);
     }
 }
@@ -200,8 +205,9 @@ const HOP_BY_HOP: &[&str] = &[
 /// Headers that say who the client is or what the request really means: servers believe them, policies do not see them.
 /// Some servers take `_` for `-`.
 fn is_forged(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
-    FORGED.contains(&name.as_str()) || FORGED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    let name = name.as_str();
+    let name = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
+    FORGED.contains(&&*name) || FORGED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 const FORGED: &[&str] =

@@ -22,7 +22,8 @@ impl Stage {
             let number = self.number;
             let lends = outbound.messages().is_some();
             let socket = websocket::Socket { gate, number, asking, permit, key, search, lends, course };
-            return websocket::open(socket, upgrade, outbound).await;
+            // What is rare has a place of its own: every request would take up its kilobytes as well.
+            return Box::pin(websocket::open(socket, upgrade, outbound)).await;
         }
         let sent = tokio::select! {
             biased;

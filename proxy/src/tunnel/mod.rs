@@ -84,7 +84,7 @@ impl Tunnel {
         let upstream = match permit.inspection() {
             Inspection::Http => None,
             Inspection::Opaque => {
-                let dialled = gate.pool.dialer().connect(&authority, permit.reach()).await;
+                let dialled = Box::pin(gate.pool.dialer().connect(&authority, permit.reach())).await;
                 Some(dialled.map_err(|error| {
                     let refusal = Refusal::connection(dial_code(&error), error.to_string(), origin.asked(&authority));
                     record(&gate, &origin, &authority, refusal.verdict());
@@ -99,7 +99,7 @@ impl Tunnel {
     pub(crate) async fn run(mut self, client: Client) {
         if let Some(upstream) = self.upstream.take() {
             let Self { gate, origin, authority, hold, .. } = self;
-            return opaque::run(&gate, &origin, &authority, &hold, client, upstream).await;
+            return Box::pin(opaque::run(&gate, &origin, &authority, &hold, client, upstream)).await;
         }
         match client {
             Client::Socket(io) => {

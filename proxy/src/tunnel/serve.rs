@@ -1,7 +1,7 @@
 //! The HTTP server of one connection, HTTP/1 or HTTP/2, with its bounds.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,27 +36,29 @@ where
 {
     let (served_by, whose, to) = (Arc::clone(&gate), Arc::clone(&origin), place.authority.clone());
     let is_private = place.scheme == Scheme::Https;
-    let service =
-        move |request: Request<Incoming>| exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request);
+    let serve = Arc::new(move |request| exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request));
     let ended = match protocol {
         Protocol::Http1 => {
             let (io, heads) = Framed::new(io, &served_by.limits);
-            let (by, whose, to) = (Arc::clone(&served_by), Arc::clone(&whose), to.clone());
+            let asked = Arc::new((Arc::clone(&served_by), Arc::clone(&whose), to.clone()));
             let service = service_fn(move |request: Request<Incoming>| {
                 let (heads, method) = (Arc::clone(&heads), request.method().clone());
-                let (by, whose, to) = (Arc::clone(&by), Arc::clone(&whose), to.clone());
-                let served = service(request);
-                let refuse = |wrong| async move {
-                    let refusal = framing::refusal(wrong, whose.asked(&to));
-                    super::record(&by, &whose, &to, refusal.verdict());
-                    refusal
-                };
-                async move { Ok::<_, Infallible>(heads.answer(&method, served, refuse).await) }
+                let (serve, asked) = (Arc::clone(&serve), Arc::clone(&asked));
+                async move {
+                    let refuse = async |wrong| {
+                        let (by, whose, to) = &*asked;
+                        let refusal = framing::refusal(wrong, whose.asked(to));
+                        super::record(by, whose, to, refusal.verdict());
+                        refusal
+                    };
+                    Ok::<_, Infallible>(heads.answer(&method, pin!(serve(request)), refuse).await)
+                }
             });
             // In TLS nobody half-closes: a client that says so has gone, and what it waited for may end.
             let mut http1 = http1(&served_by.limits);
             let connection = http1.half_close(!is_private).serve_connection(TokioIo::new(io), service).with_upgrades();
-            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, std::future::pending::<bool>()).await
+            let never = std::future::pending::<bool>();
+            to_its_end(Box::pin(connection), |c| c.graceful_shutdown(), &served_by, &hold, never).await
         }
         Protocol::Http2 => {
             let usage = Arc::new(Usage::new());
@@ -64,15 +66,15 @@ where
             let service = service_fn(move |mut request: Request<Incoming>| {
                 let turn = used.begin();
                 request.extensions_mut().insert(Arc::clone(&turn));
-                let served = service(request);
-                async move { Ok::<_, Infallible>(served.await.map(|body| turn.during(body))) }
+                let serve = Arc::clone(&serve);
+                async move { Ok::<_, Infallible>(serve(request).await.map(|body| turn.during(body))) }
             });
             let connection = http2(&served_by.limits).serve_connection(TokioIo::new(io), service);
             let idle = async {
                 usage.idle_for(seconds(served_by.limits.header_seconds)).await;
                 usage.was_used()
             };
-            to_its_end(connection, |c| c.graceful_shutdown(), &served_by, &hold, idle).await
+            to_its_end(Box::pin(connection), |c| c.graceful_shutdown(), &served_by, &hold, idle).await
         }
     };
     match ended {
@@ -86,15 +88,15 @@ where
 }
 
 /// Runs a connection until it ends. When the process drains, or nobody uses it any more, it finishes what it has begun; when
-/// it loses its permission, or was never used, it gets a moment to say so.
+/// it loses its permission, or was never used, it gets a moment to say so. It has a place of its own, since a future that is
+/// passed on by value takes up its kilobytes twice.
 async fn to_its_end<C: Future>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     finish: impl FnOnce(Pin<&mut C>),
     gate: &Gate,
     hold: &Hold,
     unused: impl Future<Output = bool>,
 ) -> Option<C::Output> {
-    let mut connection = std::pin::pin!(connection);
     let drains = tokio::select! {
         biased;
         ended = connection.as_mut() => return Some(ended),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use tollgate_model::{Authority, Host, Scheme};
 
 use super::refuse;
@@ -21,34 +22,47 @@ pub(super) async fn run<S>(gate: Arc<Gate>, origin: Arc<Origin>, authority: Auth
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // In a place of its own: what a handshake needs is given back before the connection idles.
+    let Some(stream) = Box::pin(accept(&gate, &origin, &authority, io)).await else { return };
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(HTTP_2) => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    serve::serve(gate, origin, Place { scheme: Scheme::Https, authority }, protocol, hold, stream).await;
+}
+
+/// The handshake; nothing where it fails, which is recorded.
+async fn accept<S>(gate: &Gate, origin: &Origin, authority: &Authority, io: S) -> Option<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let refuse = |why: &str| refuse(gate, origin, authority, why);
     let patience = seconds(gate.limits.handshake_seconds);
     let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io);
     let hello = match tokio::time::timeout(patience, acceptor).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(error)) => {
-            return refuse(&gate, &origin, &authority, &format!("the TLS client hello is wrong: {error}"));
+            refuse(&format!("the TLS client hello is wrong: {error}"));
+            return None;
         }
-        Err(_) => return refuse(&gate, &origin, &authority, "the TLS client hello did not come in time"),
+        Err(_) => {
+            refuse("the TLS client hello did not come in time");
+            return None;
+        }
     };
     if let Err(why) = check_server_name(hello.client_hello().server_name(), &authority.host) {
-        refuse(&gate, &origin, &authority, why);
-        return alert(hello.io).await;
+        refuse(why);
+        alert(hello.io).await;
+        return None;
     }
-    let config = match gate.authority.server_config(&authority.host).await {
-        Ok(config) => config,
-        Err(error) => return refuse(&gate, &origin, &authority, &error.to_string()),
-    };
+    let config =
+        gate.authority.server_config(&authority.host).await.map_err(|error| refuse(&error.to_string())).ok()?;
     match tokio::time::timeout(patience, hello.into_stream(config)).await {
-        Ok(Ok(stream)) => {
-            let protocol = match stream.get_ref().1.alpn_protocol() {
-                Some(HTTP_2) => Protocol::Http2,
-                _ => Protocol::Http1,
-            };
-            serve::serve(gate, origin, Place { scheme: Scheme::Https, authority }, protocol, hold, stream).await;
-        }
-        Ok(Err(error)) => refuse(&gate, &origin, &authority, &format!("the TLS handshake failed: {error}")),
-        Err(_) => refuse(&gate, &origin, &authority, "the TLS handshake did not end in time"),
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => refuse(&format!("the TLS handshake failed: {error}")),
+        Err(_) => refuse("the TLS handshake did not end in time"),
     }
+    None
 }
 
 /// The name in the handshake must be the one that was judged; an address has none (RFC 6066, section 3).

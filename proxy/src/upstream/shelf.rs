@@ -100,7 +100,8 @@ impl Shelf {
             match self.find() {
                 Found::Loan(loan) => return Ok(loan),
                 Found::Own | Found::Full => continue,
-                Found::Open => self.open_shared(dialer, key).await?,
+                // What is rare has a place of its own: every request would take up its kilobytes as well.
+                Found::Open => Box::pin(self.open_shared(dialer, key)).await?,
             }
         }
         Err(SendError::Broken { authority: key.authority.clone(), reason: "it closes each connection at once".into() })
@@ -116,7 +117,7 @@ impl Shelf {
                 return Ok(Loan { proven, ..self.loan(Line::Http1(sender), true, turn) });
             }
         }
-        let line = line::open(dialer, key, Offer::Both).await?;
+        let line = Box::pin(line::open(dialer, key, Offer::Both)).await?;
         if let Line::Http2(sender, peer) = &line {
             let turn = Turn::Stream(self.share(sender.clone(), Arc::clone(peer)).one_more());
             return Ok(self.loan(line, false, turn));

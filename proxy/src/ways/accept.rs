@@ -80,7 +80,7 @@ where
                 () = capacity.draining() => return,
             };
             let Some(accepted) = accepted else { continue };
-            let (served, capacity) = (serve(Arc::clone(&owner), accepted), Arc::clone(&capacity));
+            let (served, capacity) = (Box::pin(serve(Arc::clone(&owner), accepted)), Arc::clone(&capacity));
             tokio::spawn(async move { capacity.unless_cut(served).await });
         }
     });

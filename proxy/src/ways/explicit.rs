@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -74,7 +75,7 @@ where
                     Err(refusal) => refusal.answer(Dialect::Http).map(ReplyBody::own),
                 }
             };
-            Ok::<_, Infallible>(heads.answer(&method, serve, |wrong| whose.refuse(wrong)).await)
+            Ok::<_, Infallible>(heads.answer(&method, pin!(serve), |wrong| whose.refuse(wrong)).await)
         }
     });
     let served = http1(limits).serve_connection(TokioIo::new(stream), service).with_upgrades();
@@ -168,7 +169,7 @@ async fn connect(gate: &Arc<Gate>, origin: &Arc<Origin>, mut request: Request<In
                 Err(error) => tracing::debug!(%error, "the client left before its tunnel was open"),
             }
         };
-        capacity.unless_cut(serving).await;
+        capacity.unless_cut(Box::pin(serving)).await;
     });
     Ok(())
 }

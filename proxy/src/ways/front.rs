@@ -179,8 +179,10 @@ async fn serve(port: Arc<Port>, accepted: Accepted) {
     let front = Arc::clone(&port.front);
     match &port.door {
         Door::Explicit => explicit::serve_agents(front, visitor("explicit"), slot, stream).await,
-        Door::ExplicitTls(config) => serve_tls(front, visitor("explicit-tls"), slot, stream, config.load_full()).await,
-        Door::Transparent => outside::serve(front, visitor("transparent"), slot, port.address, stream).await,
+        Door::ExplicitTls(config) => {
+            Box::pin(serve_tls(front, visitor("explicit-tls"), slot, stream, config.load_full())).await
+        }
+        Door::Transparent => Box::pin(outside::serve(front, visitor("transparent"), slot, port.address, stream)).await,
     }
 }
 

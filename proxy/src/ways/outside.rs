@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -170,13 +171,16 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         let (heads, method) = (&heads, request.method().clone());
-        let serve = answer(Arc::clone(&gate), Arc::clone(origin), port, request);
-        let refuse = async |wrong| {
-            let refusal = framing::refusal(wrong, Asked::default());
-            let recorded = record_connection(&gate, &gate.rules.current(), origin, "-", refusal.verdict());
-            recorded.err().unwrap_or(refusal)
-        };
-        async move { Ok::<_, Infallible>(heads.answer(&method, serve, refuse).await) }
+        let gate = &gate;
+        async move {
+            let serve = pin!(answer(Arc::clone(gate), Arc::clone(origin), port, request));
+            let refuse = async |wrong| {
+                let refusal = framing::refusal(wrong, Asked::default());
+                let recorded = record_connection(gate, &gate.rules.current(), origin, "-", refusal.verdict());
+                recorded.err().unwrap_or(refusal)
+            };
+            Ok::<_, Infallible>(heads.answer(&method, serve, refuse).await)
+        }
     });
     let served = http1(&gate.limits).serve_connection(TokioIo::new(io), service).with_upgrades();
     if let Err(error) = gate.capacity.serve(served, |c| c.graceful_shutdown()).await {

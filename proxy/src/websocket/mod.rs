@@ -102,7 +102,8 @@ pub(crate) async fn open(
         match upgrade.into_stream().await {
             Ok(client) => {
                 let gate = Arc::clone(&socket.gate);
-                gate.capacity.unless_cut(relay::run(socket, client, upstream, extensions)).await;
+                let relayed = Box::pin(relay::run(socket, client, upstream, extensions));
+                gate.capacity.unless_cut(relayed).await;
             }
             Err(error) => socket.course.end(format!("the client left before its socket was open: {error}")),
         }
