@@ -162,6 +162,10 @@ fn notations() {
     check(Operation::add_allow("h.test:443:G T:/a"), "the method");
     check(Operation::add_deny("h.test:443:GET:a"), "begin with /");
     check(Operation::add_deny("h.test:443:GET:/["), "cannot be read");
+    check(Operation::add_deny("h.test:443:GET:/x/*\""), "write `/x/*%22`");
+    check(Operation::add_allow("h.test:443:GET:/a/../b"), "write `/b`");
+    check(Operation::add_allow("h.test:443:G\u{7}T:/a"), "the method");
+    check(Operation::add_endpoint("h.test:443", None, &["/usr/bin/python?".to_owned()]), "looks like a pattern");
 }
 
 proptest! {
