@@ -59,6 +59,12 @@ fn an_endpoint_is_added() {
     check_applied(API, &[add("h.test:443:full:rest", &[GIT])], BOTH, "the access of h.test:443 stays as it is");
     check_applied(
         "{}",
+        &[add("2e443:443", &[CURL])],
+        "{allow_2e443_443: {endpoints: [{host: 2e443, port: 443}], binaries: [{path: /usr/bin/curl}]}}",
+        "",
+    );
+    check_applied(
+        "{}",
         &[add("h.test:22::tcp", &[])],
         "{allow_h_test_22: {endpoints: [{host: h.test, port: 22, protocol: tcp}], binaries: []}}",
         "no program may use",
