@@ -27,7 +27,7 @@ use utoipa_axum::routes;
 
 pub use client::{ClientError, ask, check_socket, fetch, send};
 pub use document::documented;
-pub use network::Address;
+pub use network::{Address, TOKEN_FILE};
 pub use observing::Observed;
 pub use policy::{POLICY, REVISIONS, ROLLBACK};
 

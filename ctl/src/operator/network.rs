@@ -5,8 +5,10 @@
 //! loaded under a name of its own, which then was made to lead here, does not.
 
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Router;
@@ -15,11 +17,17 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::policy::{Peer, answer};
 use crate::failure::{Failure, Kind};
 use crate::home::{SandboxFolder, random, write_private};
+
+/// Where the token lies in the sandbox's folder.
+pub const TOKEN_FILE: &str = "api.token";
 
 /// An address of this machine's loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,18 +49,52 @@ impl FromStr for Address {
 }
 
 /// The listener, whose requests are let through by token.
-pub struct TokenOnly(tokio::net::TcpListener);
+pub struct TokenOnly {
+    listener: tokio::net::TcpListener,
+    places: Arc<Semaphore>,
+}
+
+/// Connections at a time; further ones wait. Their descriptors are the gate's too, and anybody on this machine can connect.
+const MAX_CONNECTIONS: usize = 64;
+
+/// A connection that holds a place.
+pub struct Held {
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+}
 
 impl axum::serve::Listener for TokenOnly {
-    type Io = tokio::net::TcpStream;
+    type Io = Held;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        axum::serve::Listener::accept(&mut self.0).await
+        let place = Arc::clone(&self.places).acquire_owned().await.expect("nobody closes it");
+        let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
+        (Held { stream, _place: place }, address)
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.0.local_addr()
+        self.listener.local_addr()
+    }
+}
+
+impl AsyncRead for Held {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -71,10 +113,11 @@ pub fn serve(folder: &SandboxFolder, address: Address, router: Router) -> Result
     let address = listener.local_addr().map_err(failed)?;
     let bytes: [u8; 32] = random()?;
     let token = tollgate_audit::digest::hex(&bytes);
-    let place = folder.path.join("api.token");
+    let place = folder.path.join(TOKEN_FILE);
     write_private(&place, token.as_bytes())
         .map_err(|e| Failure::new(Kind::State, format!("{} cannot be written: {e}", place.display())))?;
-    let listener = TokenOnly(tokio::net::TcpListener::from_std(listener).map_err(failed)?);
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+    let listener = TokenOnly { listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
     let router = router.layer(from_fn_with_state(Arc::new(Door { address, token }), check));
     let service = router.into_make_service_with_connect_info::<Peer>();
     Ok(tokio::spawn(async move {

@@ -93,8 +93,10 @@ impl Running {
         drop((keeping, visitors));
         gate.drain().await;
         drop(operator);
-        for socket in [claim.folder.socket(), claim.folder.visitors_socket()] {
-            let _ = std::fs::remove_file(socket);
+        let token = claim.folder.path.join(operator::TOKEN_FILE);
+        for way_in in [claim.folder.socket(), claim.folder.visitors_socket(), token] {
+            // One that was never there need not be removed.
+            let _ = std::fs::remove_file(way_in);
         }
         let why = if stopped { "an operator stopped the sandbox, and " } else { "" };
         let reason = match outcome {
