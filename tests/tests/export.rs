@@ -84,6 +84,20 @@ fn a_part_is_exported_and_verified_as_one() {
 }
 
 #[test]
+fn the_journal_of_a_running_sandbox_is_exported() {
+    let bench = Bench::new(&policy_for("/a"));
+    let mut agent = Started::new(&mut bench.run(&["--name", "box"], &["sh", "-c", ASKING]));
+    agent.wait_for("ready");
+    for format in ["ocsf", "jsonl"] {
+        agent.ask("/a");
+        let exported = audit(&bench, &["export", "box", "--format", format]).succeeded();
+        let said = verify_elsewhere(&bench, &bench.write("export.jsonl", &exported), &[]).succeeded();
+        assert!(said.contains("box/000001: intact, ") && said.contains(", not closed"), "{format}: {said}");
+    }
+    assert_eq!(agent.end().code, 0);
+}
+
+#[test]
 fn what_cannot_be_exported_is_said() {
     let bench = recorded();
     let unknown = audit(&bench, &["export", "bx"]);
