@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-20}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- document target framing graphql rpc websocket glob exchange decode template store
+[ $# -gt 0 ] || set -- document target framing graphql rpc websocket glob exchange decode template store update
 host=$(rustc -vV | sed -n 's/^host: //p')
 cargo build --quiet --release --target "$host"
 export FUZZ_SEED="${FUZZ_SEED:-0}"

@@ -46,6 +46,26 @@ fn what_was_decided_is_shown_and_filtered() {
     assert!(logs(&bench, &[]).succeeded().contains(" APP:STOP "), "also when it has ended");
 }
 
+/// Through a terminal of its own what was refused stands out; into a pipe, or where its user wants none, nothing is coloured.
+#[test]
+fn colours_are_for_terminals() {
+    let bench = Bench::new(&policy_for("/a"));
+    assert_eq!(asked(&bench).end().code, 0);
+    let shown = |no_color: &str| {
+        let both = nix::pty::openpty(None, None).expect("a terminal");
+        let mut command = bench.tollgate();
+        command.args(["logs", "box", "--decision", "denied", "-n", "1"]).env("NO_COLOR", no_color).stdout(both.slave);
+        let mut child = command.spawn().expect("started");
+        let mut line = String::new();
+        BufReader::new(std::fs::File::from(both.master)).read_line(&mut line).expect("a line");
+        assert!(child.wait().expect("ended").success());
+        line
+    };
+    let coloured = shown("");
+    assert!(coloured.starts_with("\u{1b}[31m20") && coloured.trim_end().ends_with("\u{1b}[0m"), "{coloured:?}");
+    assert!(!shown("1").contains('\u{1b}'));
+}
+
 #[test]
 fn programs_get_ocsf() {
     let bench = Bench::new(&policy_for("/a"));

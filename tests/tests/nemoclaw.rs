@@ -127,6 +127,8 @@ fn everything_else() {
     let mut agent = start(&bench);
     agent.ask("/a");
     check(&bench, &["box", "status", "--json"], 0, "\"phase\": \"ready\"", "");
+    check(&bench, &["box", "status", "--json"], 0, "\"found\": true", "");
+    check(&bench, &["other", "status", "--json"], 1, "\"found\": false", "there is no sandbox other");
     check(
         &bench,
         &["box", "logs", "--since", "1h"],

@@ -13,11 +13,13 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use jiff::Timestamp;
+use serde_json::json;
 use tollgate_policy::diagnostic::closest;
 
 use crate::commands::logs::{Filter, Style, Wanted, show_journal, since};
 use crate::commands::sandbox::{self as life, GetArguments, ListArguments, Tty, run_inside, running, shell};
 use crate::commands::{CompletionsArguments, CredentialCommand, completions, credential, status};
+use crate::detached::Sandbox;
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
 use crate::output::Output;
@@ -220,7 +222,10 @@ fn all(command: Command) -> Result<ExitCode, Failure> {
 fn one(name: &str, command: Option<OneCommand>) -> Result<ExitCode, Failure> {
     let Some(command) = command else { return help(&mut OneCli::command()) };
     match command {
-        OneCommand::Status { json } => life::get(&GetArguments { name: Some(name.to_owned()), output: output(json) })?,
+        OneCommand::Status { json: true } => status_json(name)?,
+        OneCommand::Status { json: false } => {
+            life::get(&GetArguments { name: Some(name.to_owned()), output: Output::Text })?;
+        }
         OneCommand::Connect => return run_inside(&running(Some(name.to_owned()))?, Tty::Always, shell()),
         OneCommand::Logs(LogsArguments { follow, tail, since }) => {
             let filter = Filter { since, ..Filter::default() };
@@ -236,6 +241,20 @@ fn one(name: &str, command: Option<OneCommand>) -> Result<ExitCode, Failure> {
         OneCommand::Other(words) => return Err(other(name, &words)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What programs read, also of a sandbox that is not there.
+fn status_json(name: &str) -> Result<(), Failure> {
+    let folder = Home::open()?.sandbox(name);
+    let looked = folder.map(|folder| crate::commands::runtime()?.block_on(Sandbox::look(folder)));
+    let mut shown = match &looked {
+        Ok(Ok(sandbox)) => life::described(sandbox),
+        _ => json!({ "name": name }),
+    };
+    shown["schemaVersion"] = 1.into();
+    shown["found"] = looked.is_ok().into();
+    println!("{shown:#}");
+    looked?.map(drop)
 }
 
 fn output(json: bool) -> Output {

@@ -19,7 +19,8 @@ struct Description;
 /// The routes, and one more that describes them.
 pub fn documented(router: OpenApiRouter, title: &str) -> Router {
     let (router, mut document) = router.split_for_parts();
-    document.merge(Description::openapi());
+    document.info = Description::openapi().info;
+    document.info.contact = None;
     title.clone_into(&mut document.info.title);
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());

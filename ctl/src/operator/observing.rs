@@ -22,9 +22,6 @@ use utoipa_axum::routes;
 
 use super::policy::answer;
 
-/// Where a process says whether it does its work.
-pub const HEALTH: &str = "/healthz";
-
 /// What is being watched.
 #[derive(Clone)]
 pub struct Observed {

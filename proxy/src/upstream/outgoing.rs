@@ -15,29 +15,32 @@ use tokio::sync::OwnedSemaphorePermit;
 /// A packet filter that redirects the proxy's own connections, or a pin that leads back to it, would otherwise feed it
 /// with its own requests until nothing is left. An address is known here before the first byte is sent from it.
 #[derive(Debug, Clone, Default)]
-pub struct Outgoing(Arc<Mutex<HashSet<SocketAddr>>>);
+pub struct Outgoing(Arc<Mutex<HashSet<Ends>>>);
+
+/// Our end and the other: the kernel may give one port to connections with different peers.
+type Ends = (SocketAddr, SocketAddr);
 
 /// A connection that is known for as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Noted {
     stream: TcpStream,
-    address: Option<SocketAddr>,
+    ends: Option<Ends>,
     outgoing: Outgoing,
     /// Among the connections that may be open at a time.
     _place: OwnedSemaphorePermit,
 }
 
 impl Outgoing {
-    /// True when a connection from `client` was opened by this process.
-    pub(crate) fn holds(&self, client: SocketAddr) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&plain(client))
+    /// True when a connection from `client` to `destination` was opened by this process.
+    pub(crate) fn holds(&self, client: SocketAddr, destination: SocketAddr) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&(plain(client), plain(destination)))
     }
 
     /// Remembers a connection, and keeps its place, until it is dropped.
     pub(crate) fn note(&self, stream: TcpStream, place: OwnedSemaphorePermit) -> Noted {
-        let address = stream.local_addr().ok().map(plain);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(address);
-        Noted { stream, address, outgoing: self.clone(), _place: place }
+        let ends = stream.local_addr().ok().map(plain).zip(stream.peer_addr().ok().map(plain));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
+        Noted { stream, ends, outgoing: self.clone(), _place: place }
     }
 }
 
@@ -59,8 +62,8 @@ fn plain(address: SocketAddr) -> SocketAddr {
 
 impl Drop for Noted {
     fn drop(&mut self) {
-        if let Some(address) = &self.address {
-            self.outgoing.0.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
+        if let Some(ends) = &self.ends {
+            self.outgoing.0.lock().unwrap_or_else(PoisonError::into_inner).remove(ends);
         }
     }
 }
@@ -107,13 +110,17 @@ mod tests {
         let outgoing = Outgoing::default();
         let places = Arc::new(tokio::sync::Semaphore::new(1));
         let place = Arc::clone(&places).try_acquire_owned().expect("free");
-        let stream = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let address = listener.local_addr().expect("bound");
+        let stream = TcpStream::connect(address).await.expect("connected");
         let noted = outgoing.note(stream, place);
         let (_accepted, client) = listener.accept().await.expect("accepted");
-        assert!(outgoing.holds(client));
-        assert!(outgoing.holds(SocketAddr::new("::ffff:127.0.0.1".parse().expect("an address"), client.port())));
+        assert!(outgoing.holds(client, address));
+        let mapped = |port| SocketAddr::new("::ffff:127.0.0.1".parse().expect("an address"), port);
+        assert!(outgoing.holds(mapped(client.port()), mapped(address.port())));
+        // Somebody else's, from a port that the kernel gave twice.
+        assert!(!outgoing.holds(client, SocketAddr::new(address.ip(), address.port() ^ 1)));
         assert_eq!(places.available_permits(), 0);
         drop(noted);
-        assert!(!outgoing.holds(client) && places.available_permits() == 1);
+        assert!(!outgoing.holds(client, address) && places.available_permits() == 1);
     }
 }

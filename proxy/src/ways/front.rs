@@ -12,7 +12,7 @@ use tollgate_audit::{Event, Program};
 
 use super::accept::{self, Accepted, Slot};
 use super::roster::{Agent, Roster, Showing, Stranger};
-use super::{explicit, outside};
+use super::{explicit, outside, transparent};
 use crate::limits::seconds;
 use crate::origin::Origin;
 use crate::refusal::{Asked, Code, Refusal};
@@ -118,7 +118,7 @@ impl Front {
     /// Refuses a connection that this process itself has opened. To be asked once the client has sent something: from
     /// then on its address is known.
     pub(super) fn refuse_own(&self, visitor: &Visitor, authority: &str) -> Result<(), Refusal> {
-        if !self.capacity.outgoing().holds(visitor.client) {
+        if !self.capacity.outgoing().holds(visitor.client, visitor.destination) {
             return Ok(());
         }
         let detail = "the proxy's own connection came back to it";
@@ -160,6 +160,8 @@ pub(super) struct Visitor {
     pub(super) connection: u64,
     pub(super) via: &'static str,
     pub(super) client: SocketAddr,
+    /// Where it was going before anything was rewritten.
+    pub(super) destination: SocketAddr,
 }
 
 impl Visitor {
@@ -175,7 +177,9 @@ impl Visitor {
 async fn serve(port: Arc<Port>, accepted: Accepted) {
     let Accepted { stream, client, slot } = accepted;
     let connection = port.front.capacity.next_connection();
-    let visitor = |via| Visitor { connection, via, client };
+    // One that has none has gone already.
+    let Some(destination) = transparent::original_destination(&stream) else { return };
+    let visitor = |via| Visitor { connection, via, client, destination };
     let front = Arc::clone(&port.front);
     match &port.door {
         Door::Explicit => explicit::serve_agents(front, visitor("explicit"), slot, stream).await,

@@ -52,12 +52,13 @@ pub(super) async fn serve(gate: Arc<Gate>, accepted: Accepted) {
 /// `SO_ORIGINAL_DST` where the connection was redirected (netfilter), the local address where the listener took it as it came.
 pub(super) fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
     let local = stream.local_addr().ok()?;
-    let redirected = match local {
-        SocketAddr::V4(_) => getsockopt(stream, OriginalDst).ok().map(|raw| {
+    // A listener for both families has IPv4 clients at IPv6 addresses.
+    let redirected = match local.ip().to_canonical() {
+        IpAddr::V4(_) => getsockopt(stream, OriginalDst).ok().map(|raw| {
             let address = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
             SocketAddr::new(IpAddr::V4(address), u16::from_be(raw.sin_port))
         }),
-        SocketAddr::V6(_) => getsockopt(stream, Ip6tOriginalDst).ok().map(|raw| {
+        IpAddr::V6(_) => getsockopt(stream, Ip6tOriginalDst).ok().map(|raw| {
             let address = Ipv6Addr::from(raw.sin6_addr.s6_addr);
             SocketAddr::new(IpAddr::V6(address), u16::from_be(raw.sin6_port))
         }),

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write, stdout};
+use std::io::{BufRead, BufReader, IsTerminal, Seek, SeekFrom, Write, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tollgate_audit::Record;
+use tollgate_audit::{Record, Severity};
 
 use super::Filter;
 use crate::commands::runtime;
@@ -161,6 +161,21 @@ pub fn whole_line(segment: &mut BufReader<File>) -> std::io::Result<Option<Vec<u
     Ok(None)
 }
 
+/// On a terminal, unless its user does not want any (no-color.org).
+fn has_colours() -> bool {
+    stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Of what stands out (ECMA-48, SGR): yellow, red, red and bold.
+fn colour(severity: Severity) -> Option<&'static str> {
+    match severity {
+        Severity::Informational => None,
+        Severity::Low => Some("33"),
+        Severity::Medium => Some("31"),
+        Severity::High => Some("1;31"),
+    }
+}
+
 fn print(folder: &SandboxFolder, record: &Record, style: Style) -> Result<(), Failure> {
     let time = record.time().and_then(|micros| Timestamp::from_microsecond(micros).ok());
     let line = match style {
@@ -173,6 +188,10 @@ fn print(folder: &SandboxFolder, record: &Record, style: Style) -> Result<(), Fa
             let (seconds, millis) = time.map_or((0, 0), |time| (time.as_second(), time.subsec_millisecond()));
             format!("[{seconds}.{millis:03}] [sandbox] [OCSF ] [ocsf] {}", record.shorthand())
         }
+    };
+    let line = match colour(record.severity()).filter(|_| style == Style::Line && has_colours()) {
+        Some(colour) => format!("\u{1b}[{colour}m{line}\u{1b}[0m"),
+        None => line,
     };
     writeln!(stdout(), "{line}").map_err(|e| Failure::new(Kind::Other, format!("the log cannot be shown: {e}")))
 }

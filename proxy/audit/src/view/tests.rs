@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::Record;
@@ -150,4 +151,24 @@ fn what_is_no_record() {
     }
     let odd = Record::parse(b"{\"event\":\"new-thing\",\"time\":\"never\"}").expect("a record of a later version");
     assert_eq!((odd.shorthand().as_str(), odd.time(), odd.decision()), ("APP:NEW-THING [INFO]", None, None));
+}
+
+proptest! {
+    /// Whatever an agent gets into a record: one line, nothing that moves a cursor, and an event that says the same.
+    #[test]
+    fn any_text_is_one_line(event in "connection|request|reply|dns|policy|agent|notice|other", text in any::<String>()) {
+        let record = json!({
+            "event": event, "time": text, "authority": text, "binary": text, "method": text, "path": text, "name": text,
+            "outcome": text, "detail": text, "reason": text, "decision": text, "command": [text, text], "client": text,
+        });
+        let record = Record::parse(record.to_string().as_bytes()).expect("a record");
+        let line = record.shorthand();
+        prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+        prop_assert_eq!(&record.ocsf("box")["message"], &Value::from(line));
+    }
+
+    #[test]
+    fn no_bytes_are_too_odd(bytes in any::<Vec<u8>>()) {
+        prop_assert!(Record::parse(&bytes).is_none_or(|record| !record.shorthand().is_empty()));
+    }
 }

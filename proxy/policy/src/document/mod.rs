@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 pub use attach::Attachment;
 pub use canonical::fragment;
 pub use cidr::{Cidr, CidrError};
+pub(crate) use decode::other_spelling;
 pub use dialects::{Dialect, Imported, import};
 pub use endpoint::{
     Access, CredentialSigning, Endpoint, Enforcement, McpOptions, PersistedQueries, Protocol, RegisteredQuery,

@@ -3,7 +3,7 @@
 use tollgate_model::Port;
 
 use super::{Addition, Destination, Operation};
-use crate::document::{Access, Cidr, Endpoint, Enforcement, Protocol, Rule};
+use crate::document::{Access, Cidr, Endpoint, Enforcement, Protocol, Rule, other_spelling};
 use crate::glob::PathGlob;
 use crate::hosts::HostPattern;
 
@@ -155,11 +155,15 @@ fn rule(text: &str) -> Result<(Destination, Rule), String> {
     let [host, port, method, path] = parts[..] else {
         return Err("write host:port:METHOD:path; a path with a colon takes the whole policy".to_owned());
     };
-    if method.is_empty() || method.contains(char::is_whitespace) {
-        return Err("the method is missing or has a blank; write GET, or * for any".to_owned());
+    let is_odd = |c: char| c.is_whitespace() || c.is_control();
+    if method.is_empty() || method.len() > MAX_METHOD_BYTES || method.contains(is_odd) {
+        return Err("the method is missing, too long or has a blank; write GET, or * for any".to_owned());
     }
     if !path.starts_with('/') && path != "**" && !path.starts_with("**/") {
         return Err("the path has to begin with / or **".to_owned());
+    }
+    if let Some(canonical) = other_spelling(path) {
+        return Err(format!("the path never matches, since paths are compared in canonical form; write `{canonical}`"));
     }
     let glob = PathGlob::parse(path).map_err(|e| format!("the path cannot be read: {e}"))?;
     let rule = Rule { method: Some(method.to_uppercase().into()), path: Some(glob), ..Rule::default() };
@@ -170,5 +174,11 @@ fn binary_path(text: &str) -> Result<PathGlob, String> {
     if !text.starts_with('/') {
         return Err("a program is named by its absolute path".to_owned());
     }
+    if text.contains(['?', '[', '{']) && !text.contains('*') {
+        return Err("it looks like a pattern but holds no `*`; name each program, or use `*`".to_owned());
+    }
     PathGlob::parse(text).map_err(|e| e.to_string())
 }
+
+/// As in a policy that is written.
+const MAX_METHOD_BYTES: usize = 128;

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::{NotationError, Operation, apply};
 use crate::Policy;
 use crate::document::{Document, check, read};
@@ -55,6 +57,12 @@ fn an_endpoint_is_added() {
     check_applied(API, &[add("h.test:443:read-only:rest", &[CURL])], API, "");
     check_applied(API, &[add("h.test:443", &[GIT])], BOTH, "");
     check_applied(API, &[add("h.test:443:full:rest", &[GIT])], BOTH, "the access of h.test:443 stays as it is");
+    check_applied(
+        "{}",
+        &[add("2e443:443", &[CURL])],
+        "{allow_2e443_443: {endpoints: [{host: 2e443, port: 443}], binaries: [{path: /usr/bin/curl}]}}",
+        "",
+    );
     check_applied(
         "{}",
         &[add("h.test:22::tcp", &[])],
@@ -160,4 +168,36 @@ fn notations() {
     check(Operation::add_allow("h.test:443:G T:/a"), "the method");
     check(Operation::add_deny("h.test:443:GET:a"), "begin with /");
     check(Operation::add_deny("h.test:443:GET:/["), "cannot be read");
+    check(Operation::add_deny("h.test:443:GET:/x/*\""), "write `/x/*%22`");
+    check(Operation::add_allow("h.test:443:GET:/a/../b"), "write `/b`");
+    check(Operation::add_allow("h.test:443:G\u{7}T:/a"), "the method");
+    check(Operation::add_endpoint("h.test:443", None, &["/usr/bin/python?".to_owned()]), "looks like a pattern");
+}
+
+proptest! {
+    /// What can be written can be applied, and what comes of it can be written down and read again.
+    #[test]
+    fn whatever_is_added_reads_back(
+        text in "[a-z*.]{1,12}:[0-9]{1,5}(:(read-only|full)?(:(rest|tcp|websocket)?(:(enforce|audit)?)?)?)?",
+        any in any::<String>(),
+    ) {
+        for text in [&text, &any] {
+            let Ok(add) = Operation::add_endpoint(text, None, &[CURL.to_owned()]) else { continue };
+            let mut document = document("{}");
+            apply(&mut document, &[add]).expect("nothing stands in its way");
+            let written = document.canonical();
+            if check(&document).is_ok() {
+                prop_assert_eq!(read(&written).expect("valid").canonical(), written);
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_is_too_odd(text in any::<String>()) {
+        let read = [Operation::remove_endpoint(&text), Operation::add_allow(&text), Operation::add_deny(&text)];
+        for operation in read.into_iter().flatten() {
+            let applied = apply(&mut document("{}"), &[operation]);
+            prop_assert!(applied.is_ok() || text.matches(':').count() == 3);
+        }
+    }
 }

@@ -29,5 +29,6 @@ fn number(text: &str) -> Option<Value> {
         return text.parse().ok().map(Value::Integer);
     }
     let float = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
-    text.parse().ok().filter(|_| float).map(Value::Float)
+    // `2e443`, which may be a host: writers leave it plain, since it is larger than any number of theirs.
+    text.parse().ok().filter(|number: &f64| float && number.is_finite()).map(Value::Float)
 }

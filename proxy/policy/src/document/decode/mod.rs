@@ -9,6 +9,8 @@ mod request_path;
 mod rule;
 mod statics;
 
+pub use request_path::other_spelling;
+
 use crate::yaml::reader::{Fields, Reader};
 
 use super::{Document, VERSION};

@@ -25,7 +25,7 @@ pub(super) fn request_path(reader: &mut Reader, node: &Node, what: &str) -> Opti
 
 /// The spelling that can match, where the text as it stands cannot: escapes that a canonical path would not hold,
 /// characters that it would escape, and segments that it would resolve.
-fn other_spelling(text: &str) -> Option<String> {
+pub fn other_spelling(text: &str) -> Option<String> {
     let mut spelled = String::with_capacity(text.len());
     let mut in_class = false;
     let mut characters = text.char_indices().peekable();
