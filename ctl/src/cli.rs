@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -58,11 +57,15 @@ enum Command {
     },
     /// Show what the gate decided, or what the agent printed
     Logs(Box<commands::logs::LogsArguments>),
-    /// Check journals
+    /// Verify, export and show journals
     Audit {
         #[command(subcommand)]
-        command: AuditCommand,
+        command: commands::AuditCommand,
     },
+    /// Print a script that completes these commands in a shell
+    Completions(commands::CompletionsArguments),
+    /// Write a manual page for each command
+    Man(commands::ManArguments),
     /// Show it all in a minute: an agent, a service, allowed and denied requests, an exchanged token, a proof
     Demo,
     /// The small agent of the demo
@@ -98,18 +101,6 @@ struct StatusArguments {
     output: Output,
 }
 
-#[derive(Debug, Subcommand)]
-enum AuditCommand {
-    /// Verify a journal: the chain of its records and the signature of its end
-    Verify {
-        /// A sandbox's name, or a journal file ending in .jsonl; every journal if absent
-        journal: Option<String>,
-        /// The public key to verify with, 64 hexadecimal digits in a file; $TOLLGATE_HOME/journal.pub if absent
-        #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf>,
-    },
-}
-
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 usage, 3 policy or configuration, 4 isolation unavailable, 5 credential, \
 6 state folder or journal, 124 a wait was too long, 126 COMMAND cannot be run, 127 COMMAND not found. `run` otherwise ends with the exit code of \
 COMMAND, or with 128+n if signal n ended it.";
@@ -140,9 +131,11 @@ pub fn main() -> ExitCode {
         Command::Provider { command } => commands::provider(command),
         Command::Forward { command } => commands::forward(command).map(|()| ExitCode::SUCCESS),
         Command::Logs(arguments) => commands::logs::logs(*arguments).map(|()| ExitCode::SUCCESS),
-        Command::Audit { command: AuditCommand::Verify { journal, key } } => {
-            commands::verify(journal.as_deref(), key.as_deref())
+        Command::Audit { command } => commands::audit(command),
+        Command::Completions(arguments) => {
+            commands::completions::<Cli>("tollgate", arguments).map(|()| ExitCode::SUCCESS)
         }
+        Command::Man(arguments) => commands::man::<Cli>(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo => crate::demo::run(),
         Command::DemoAgent { role } => crate::demo::play(role),
     };

@@ -11,8 +11,9 @@ mod proxy;
 mod run;
 pub mod sandbox;
 mod status;
+mod teaching;
 
-pub use audit::{read_key, verify};
+pub use audit::{AuditCommand, audit, read_key};
 pub use credential::{CredentialCommand, credential};
 pub use doctor::{DoctorArguments, doctor};
 pub use forward::{ForwardCommand, forward};
@@ -22,3 +23,4 @@ pub use proxy::{ProxyArguments, proxy};
 pub use run::{Signals, exit_code, run, runtime, wait_for};
 pub use sandbox::{SandboxCommand, sandbox};
 pub use status::status;
+pub use teaching::{CompletionsArguments, ManArguments, completions, man};

@@ -18,7 +18,7 @@ use tollgate_policy::diagnostic::closest;
 
 use crate::commands::logs::{Filter, Style, Wanted, show_journal, since};
 use crate::commands::sandbox::{self as life, GetArguments, ListArguments, Tty, run_inside, running, shell};
-use crate::commands::{CredentialCommand, credential, status};
+use crate::commands::{CompletionsArguments, CredentialCommand, completions, credential, status};
 use crate::detached::Sandbox;
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
@@ -60,6 +60,8 @@ enum Command {
     },
     /// Collect what helps to find a fault, without secrets
     Debug(debug::DebugArguments),
+    /// Print a script that completes these commands in a shell
+    Completion(CompletionsArguments),
     #[command(external_subcommand)]
     Named(Vec<OsString>),
 }
@@ -211,6 +213,7 @@ fn all(command: Command) -> Result<ExitCode, Failure> {
             return credential(CredentialCommand::Reset { name });
         }
         Command::Debug(arguments) => debug::debug(&arguments)?,
+        Command::Completion(arguments) => completions::<Cli>("nemoclaw", arguments)?,
         Command::Named(words) => return named(&words),
     }
     Ok(ExitCode::SUCCESS)
@@ -310,7 +313,6 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["doctor", "resources"], "use `tollgate doctor`"),
     (&["gc", "backup-all"], "everything that is kept lies in the state folder, ~/.tollgate"),
     (&["help"], "use `nemoclaw --help`"),
-    (&["completion"], "there is nothing in its place"),
 ];
 
 /// The same with a sandbox.

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::commands::{ForwardCommand, forward};
+use crate::commands::{CompletionsArguments, ForwardCommand, completions, forward};
 use crate::failure::{Failure, Kind};
 use crate::suggestion::unrecognized;
 
@@ -89,6 +89,8 @@ enum Command {
     },
     /// Say whose sandboxes these are
     Whoami,
+    /// Print a script that completes these commands in a shell
+    Completions(CompletionsArguments),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -105,7 +107,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "nothing is needed: each sandbox has a process of its own; another state folder ($TOLLGATE_HOME) keeps things apart",
     ),
     (&["inference"], "say it in the policy file of the sandbox"),
-    (&["term", "service", "ssh-proxy", "completions"], "there is nothing in its place"),
+    (&["term", "service", "ssh-proxy"], "there is nothing in its place"),
 ];
 
 /// Reads the command line and does what it says.
@@ -147,6 +149,7 @@ pub fn main() -> ExitCode {
             place::whoami();
             Ok(())
         }
+        Some(Command::Completions(arguments)) => completions::<Cli>("openshell", arguments),
         Some(Command::Other(words)) => Err(elsewhere(&words)),
     };
     match done {

@@ -79,17 +79,33 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl Head {
+    /// Reads a head and believes it for now.
+    ///
+    /// # Errors
+    /// [`HeadError::Malformed`].
+    pub fn parse(text: &[u8]) -> Result<Self, HeadError> {
+        serde_json::from_slice(text).map_err(|e| HeadError::Malformed(e.to_string()))
+    }
+
     /// Reads a head and checks its signature with the 32-byte public key.
     ///
     /// # Errors
     /// [`HeadError`].
     pub fn verify(text: &[u8], public_key: &[u8]) -> Result<Self, HeadError> {
-        let head: Self = serde_json::from_slice(text).map_err(|e| HeadError::Malformed(e.to_string()))?;
-        let signature = unhex(&head.signature).ok_or(HeadError::BadSignature)?;
-        UnparsedPublicKey::new(&ED25519, public_key)
-            .verify(&message(&head.session, head.seq, &head.hash, head.closed), &signature)
-            .map_err(|_| HeadError::BadSignature)?;
+        let head = Self::parse(text)?;
+        head.check(public_key)?;
         Ok(head)
+    }
+
+    /// Checks the signature with the 32-byte public key.
+    ///
+    /// # Errors
+    /// [`HeadError::BadSignature`].
+    pub fn check(&self, public_key: &[u8]) -> Result<(), HeadError> {
+        let signature = unhex(&self.signature).ok_or(HeadError::BadSignature)?;
+        UnparsedPublicKey::new(&ED25519, public_key)
+            .verify(&message(&self.session, self.seq, &self.hash, self.closed), &signature)
+            .map_err(|_| HeadError::BadSignature)
     }
 
     /// The file's content.

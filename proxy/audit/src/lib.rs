@@ -20,12 +20,14 @@
 mod chain;
 pub mod digest;
 mod event;
+mod export;
 pub mod head;
 mod verify;
 mod view;
 
 pub use chain::Chain;
 pub use event::{Event, Program, Verdict};
+pub use export::{Export, Extent, Format, is_export, verify_export};
 pub use head::{Head, HeadError, SigningKey};
 pub use verify::{Flaw, FlawKind, Summary, verify_chain, verify_journal};
 pub use view::{Record, Severity};

@@ -57,6 +57,28 @@ pub enum FlawKind {
     /// Records follow the end of a session that was closed.
     #[error("records were added after the session was closed")]
     Appended,
+    /// A part that begins after what is signed.
+    #[error("no record is here that was signed: the signed head names record {0}")]
+    Unsigned(u64),
+    /// An export that begins in the middle.
+    #[error("it begins with record {0}: those before are missing; where it was exported with --since, say --part")]
+    Beginning(u64),
+    /// An export in which segments are missing or not in their order.
+    #[error(
+        "{found} follows {before}: records between were removed or moved; --part accepts segments that are missing"
+    )]
+    Segments {
+        /// The session before.
+        before: String,
+        /// The session that follows.
+        found: String,
+    },
+    /// An exported record without what says whose it is.
+    #[error("the signed head that an export begins with is missing")]
+    Headless,
+    /// An exported event that is not what its record makes.
+    #[error("the event does not say what its record says: it was changed, or exported by another version")]
+    Retold,
     /// The head itself is not to be believed.
     #[error(transparent)]
     Head(#[from] HeadError),
@@ -71,30 +93,10 @@ pub enum FlawKind {
 /// The first [`Flaw`]: any edit, removal, insertion, reordering or truncation gives one.
 pub fn verify_journal(journal: impl BufRead, head: &[u8], public_key: &[u8]) -> Result<Summary, Flaw> {
     let head = Head::verify(head, public_key).map_err(|e| Flaw { line: 0, kind: e.into() })?;
-    let mut signed_hash = None;
-    let mut summary = walk(&head.session, journal, |seq, hash| {
-        if seq == head.seq {
-            signed_hash = Some(hash.to_owned());
-        }
-    })?;
-    let at = |line, kind| Err(Flaw { line, kind });
-    let signed_hash = match signed_hash {
-        Some(hash) => hash,
-        None if head.seq == 0 => hex(&anchor(&head.session)),
-        None => {
-            let kind = FlawKind::Truncated { found: summary.records, signed: head.seq };
-            return at(summary.records + 1, kind);
-        }
-    };
-    if signed_hash != head.hash {
-        return at(head.seq, FlawKind::Rewritten(head.seq));
-    }
-    summary.beyond_head = summary.records - head.seq;
-    summary.closed = head.closed;
-    if head.closed && summary.beyond_head > 0 {
-        return at(head.seq + 1, FlawKind::Appended);
-    }
-    Ok(summary)
+    let mut walk = Walk::whole(&head.session.clone(), Some(head));
+    walk_through(&mut walk, journal)?;
+    // A journal's records are its lines.
+    walk.end().map_err(|(line, kind)| Flaw { line, kind })
 }
 
 /// Checks the chain alone: everything but its end.
@@ -102,7 +104,79 @@ pub fn verify_journal(journal: impl BufRead, head: &[u8], public_key: &[u8]) -> 
 /// # Errors
 /// The first [`Flaw`].
 pub fn verify_chain(session: &str, journal: impl BufRead) -> Result<Summary, Flaw> {
-    walk(session, journal, |_, _| {})
+    let mut walk = Walk::whole(session, None);
+    walk_through(&mut walk, journal)?;
+    walk.end().map_err(|(line, kind)| Flaw { line, kind })
+}
+
+/// A chain on its way through verification.
+pub(crate) struct Walk {
+    head: Option<Head>,
+    /// Hash that the next record must name as the one before; nothing where a part may begin with any.
+    prev: Option<String>,
+    /// Number of the last record.
+    last: u64,
+    records: u64,
+    /// Hash of the record that the head names.
+    signed_hash: Option<String>,
+}
+
+impl Walk {
+    /// From the first record on.
+    pub(crate) fn whole(session: &str, head: Option<Head>) -> Self {
+        let prev = hex(&anchor(session));
+        let signed_hash = head.as_ref().filter(|head| head.seq == 0).map(|_| prev.clone());
+        Self { head, prev: Some(prev), last: 0, records: 0, signed_hash }
+    }
+
+    /// From any record on.
+    pub(crate) fn part(head: Head) -> Self {
+        Self { prev: None, ..Self::whole(&head.session.clone(), Some(head)) }
+    }
+
+    /// True before the first record.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// The next record, a line without its end.
+    pub(crate) fn take(&mut self, text: &[u8]) -> Result<(), FlawKind> {
+        let link = read_link(text)?;
+        let follows = match &self.prev {
+            Some(prev) => link.prev == *prev && link.seq == self.last + 1,
+            None => true,
+        };
+        if !follows {
+            return Err(FlawKind::Broken);
+        }
+        if self.head.as_ref().is_some_and(|head| head.seq == link.seq) {
+            self.signed_hash = Some(link.hash.clone());
+        }
+        (self.last, self.prev) = (link.seq, Some(link.hash));
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Nothing follows: does it end where its head says? A flaw comes with the number of the record where it is.
+    pub(crate) fn end(self) -> Result<Summary, (u64, FlawKind)> {
+        let last_hash = self.prev.unwrap_or_default();
+        let mut summary = Summary { records: self.records, last_hash, beyond_head: 0, closed: false };
+        let Some(head) = self.head else { return Ok(summary) };
+        match self.signed_hash {
+            None if self.last < head.seq => {
+                return Err((self.last + 1, FlawKind::Truncated { found: self.last, signed: head.seq }));
+            }
+            None => return Err((self.last, FlawKind::Unsigned(head.seq))),
+            Some(hash) if hash != head.hash => return Err((head.seq, FlawKind::Rewritten(head.seq))),
+            Some(_) => {}
+        }
+        summary.beyond_head = self.last - head.seq;
+        summary.closed = head.closed;
+        match head.closed && summary.beyond_head > 0 {
+            true => Err((head.seq + 1, FlawKind::Appended)),
+            false => Ok(summary),
+        }
+    }
 }
 
 /// The fields of a record that the chain is made of.
@@ -116,33 +190,31 @@ struct Link {
 /// Longer than any record that is written: paths and names in it are bounded.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
 
-fn walk(session: &str, mut journal: impl BufRead, mut visit: impl FnMut(u64, &str)) -> Result<Summary, Flaw> {
-    let mut expected_prev = hex(&anchor(session));
-    let mut records = 0;
-    let mut text = Vec::new();
-    loop {
-        text.clear();
-        let flaw = |kind| Flaw { line: records + 1, kind };
-        let read = (&mut journal)
-            .take(MAX_RECORD_BYTES)
-            .read_until(b'\n', &mut text)
-            .map_err(|e| flaw(FlawKind::Unreadable(e.to_string())))?;
-        if read == 0 {
+fn walk_through(walk: &mut Walk, journal: impl BufRead) -> Result<(), Flaw> {
+    each_line(journal, MAX_RECORD_BYTES, |_, text| walk.take(text))
+}
+
+/// Every line without its end; the number of the one that is refused is told.
+pub(crate) fn each_line(
+    mut text: impl BufRead,
+    longest: u64,
+    mut take: impl FnMut(u64, &[u8]) -> Result<(), FlawKind>,
+) -> Result<(), Flaw> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let flaw = |kind| Flaw { line: number, kind };
+        let read = (&mut text).take(longest).read_until(b'\n', &mut line);
+        if read.map_err(|e| flaw(FlawKind::Unreadable(e.to_string())))? == 0 {
             break;
         }
-        let link = read_link(&text).map_err(flaw)?;
-        if link.prev != expected_prev || link.seq != records + 1 {
-            return Err(flaw(FlawKind::Broken));
-        }
-        records += 1;
-        visit(link.seq, &link.hash);
-        expected_prev = link.hash;
+        let line = line.strip_suffix(b"\n").ok_or_else(|| flaw(FlawKind::NotARecord))?;
+        take(number, line).map_err(flaw)?;
     }
-    Ok(Summary { records, last_hash: expected_prev, beyond_head: 0, closed: false })
+    Ok(())
 }
 
 fn read_link(text: &[u8]) -> Result<Link, FlawKind> {
-    let text = text.strip_suffix(b"\n").ok_or(FlawKind::NotARecord)?;
     let link: Link = serde_json::from_slice(text).map_err(|_| FlawKind::NotARecord)?;
     // The suffix is of fixed length; what it does not cover is what was hashed.
     let suffix = HASH_FIELD.len() + 64 + 2;

@@ -151,7 +151,7 @@ impl Reader<'_> {
 }
 
 /// The next line, if all of it is there; else the reader stays before it.
-fn whole_line(segment: &mut BufReader<File>) -> std::io::Result<Option<Vec<u8>>> {
+pub fn whole_line(segment: &mut BufReader<File>) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let length = std::io::Read::take(&mut *segment, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
     if line.ends_with(b"\n") || length as u64 == MAX_LINE_BYTES {

@@ -8,7 +8,7 @@ mod journal;
 use clap::{Args, ValueEnum};
 
 pub use filter::{Filter, since};
-pub use journal::{Style, Wanted, show as show_journal};
+pub use journal::{Style, Wanted, show as show_journal, whole_line};
 
 use super::policy::only_one;
 use crate::failure::{Failure, Kind};
