@@ -18,4 +18,4 @@ pub use bench::{ASKING, Bench, Finished, Started, built, finish, front_door, pro
 pub use escape::check_stopped;
 pub use origin::{Arrived, Origin};
 pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};
-pub use staying::{Staying, family, left_of, of_session, until};
+pub use staying::{Staying, family, free_port, left_of, of_session, until};

@@ -1,8 +1,10 @@
 //! Sandboxes that stay, for one test: what it leaves behind is removed when it ends.
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -126,6 +128,19 @@ pub fn left_of(family: &[Running]) -> Vec<Running> {
     let all = running();
     let is_left = |one: &Running| all.iter().any(|other| (other.pid, other.begun) == (one.pid, one.begun));
     family.iter().copied().filter(is_left).collect()
+}
+
+/// A port that is free and that nobody is given who asks for any: those begin at 32768 (ip(7)). Tests that run beside this one
+/// look elsewhere, and no two calls get the same.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    static CALLS: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 20_000) as u16;
+    let ports = std::iter::repeat_with(|| first + CALLS.fetch_add(1, Ordering::Relaxed));
+    ports.take(1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port")
 }
 
 /// Looks again and again until it is so; fails the test after ten seconds.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 
-use tollgate_tests::{Staying, finish, front_door, program, until};
+use tollgate_tests::{Staying, finish, free_port, front_door, program, until};
 
 /// Sends back what comes, on a port of the family that its first argument names.
 const ECHO: &str = r#"
@@ -19,13 +19,6 @@ def echo(one):
     one.sendall(b"end"); one.close()
 while True: threading.Thread(target=echo, args=(listener.accept()[0],)).start()
 "#;
-
-/// A port that is free and that nobody is given who asks for any: those begin at 32768 (ip(7)). Tests that run beside this one
-/// look elsewhere.
-fn free_port() -> u16 {
-    let first = 10_000 + (std::process::id() % 20_000) as u16;
-    (first..).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port")
-}
 
 fn exchange(port: u16, text: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");

@@ -1,12 +1,12 @@
 //! The operator API as programs meet it: described by itself, on the socket and on an address, for its owner alone.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::Value;
-use tollgate_tests::Staying;
+use tollgate_tests::{Staying, free_port};
 
 const POLICY: &str = "
 version: 1
@@ -26,8 +26,7 @@ struct Served {
 
 impl Served {
     fn new() -> Self {
-        // Given back before the sandbox takes it; nobody else asks for it meanwhile.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let staying = Staying::new(POLICY);
         let created = staying.create("watched", &["--api", &address.to_string()], &["sleep", "1000"]);
         assert_eq!(created.code, 0, "{created:?}");
