@@ -1,7 +1,8 @@
 //! The sandbox as a whole: how soon an agent runs in it, what it costs to have, and whether work inside is slower than outside.
 //!
 //! `cargo bench -p tollgate-benches --bench sandbox`. Targets: 30 ms from the command to the agent's first instruction without
-//! the self-proof, 50 ms more with it; 20 MB for the idle gate and its supervisor; work inside within 3 % of work outside.
+//! the self-proof, 50 ms more with it; 20 MB for the idle gate and its supervisor; throughput inside within 3 % of that outside.
+//! Files and questions are the worst case: single operations of a few microseconds each, every one of which the kernel checks.
 //!
 //! The agent is this program again, which says when it began or how long its work took, so that starting is not part of the
 //! work. Inside and outside take turns. `TOLLGATE_BENCH_PROGRAM` names the `tollgate` to measure; it is built if absent. Run by
@@ -30,7 +31,8 @@ network_policies:
 ";
 
 /// What the agent does, and how often in one measurement.
-const WORK: [(&str, u64); 3] = [("cpu", 40_000_000), ("files", 2_000), ("loopback", 4_000)];
+const WORK: [(&str, u64); 5] =
+    [("cpu", 40_000_000), ("file", 32), ("loopback", 512), ("files", 2_000), ("questions", 4_000)];
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -242,7 +244,9 @@ fn agent(arguments: &[String]) {
         }
         "cpu" => timed(|| compute(count)),
         "files" => timed(|| (0..count).for_each(write_and_read)),
-        "loopback" => timed(|| converse(count)),
+        "questions" => timed(|| converse(count)),
+        "file" => timed(|| write_and_read_much(count)),
+        "loopback" => timed(|| stream(count)),
         other => panic!("no such work: {other}"),
     }
 }
@@ -266,6 +270,31 @@ fn write_and_read(number: u64) {
     assert_eq!(std::fs::metadata(&file).expect("there").len(), 4096);
     assert_eq!(std::fs::read(&file).expect("there").len(), 4096);
     std::fs::remove_file(&file).expect("removed");
+}
+
+/// One large file, written and read in pieces of a mebibyte.
+fn write_and_read_much(pieces: u64) {
+    let mut piece = vec![7; 1 << 20];
+    let mut file = std::fs::File::create("large").expect("made");
+    (0..pieces).for_each(|_| file.write_all(&piece).expect("written"));
+    let mut file = std::fs::File::open("large").expect("there");
+    (0..pieces).for_each(|_| file.read_exact(&mut piece).expect("read"));
+    std::fs::remove_file("large").expect("removed");
+}
+
+/// Pieces of a mebibyte over the agent's own loopback, one way.
+fn stream(pieces: u64) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let reading = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut piece = vec![0; 1 << 20];
+        (0..pieces).for_each(|_| stream.read_exact(&mut piece).expect("a piece"));
+    });
+    let piece = vec![7; 1 << 20];
+    let mut stream = TcpStream::connect(address).expect("a server");
+    (0..pieces).for_each(|_| stream.write_all(&piece).expect("a server that reads"));
+    reading.join().expect("read");
 }
 
 /// A server of the agent's own on loopback, which is not the gate's business: questions and answers, and now and then another
