@@ -7,17 +7,28 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 
-/// Where a path of the image below `root` lies on the host, free of links: they lead where they would lead inside, and
-/// never out of `root` (openat2(2), `RESOLVE_IN_ROOT`). `root` itself must be free of them.
+/// What a path of an image leads to, free of links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its name inside.
+    pub inside: PathBuf,
+    /// Where it lies on the host.
+    pub on_host: PathBuf,
+}
+
+/// What a path of the image below `root` leads to. Links lead where they would lead inside, and never out of `root`
+/// (openat2(2), `RESOLVE_IN_ROOT`). `root` itself must be free of them.
 ///
 /// # Errors
 /// When the image has no such path, or it cannot be followed.
-pub fn in_image(root: &Path, path: &Path) -> io::Result<PathBuf> {
+pub fn in_image(root: &Path, path: &Path) -> io::Result<Found> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let root = open(root, flags | OFlag::O_DIRECTORY, Mode::empty())?;
+    let folder = open(root, flags | OFlag::O_DIRECTORY, Mode::empty())?;
     let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let found = openat2(&root, path, OpenHow::new().flags(flags).resolve(resolve))?;
-    std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
+    let found = openat2(&folder, path, OpenHow::new().flags(flags).resolve(resolve))?;
+    let on_host = std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
+    let inside = Path::new("/").join(on_host.strip_prefix(root).map_err(io::Error::other)?);
+    Ok(Found { inside, on_host })
 }
 
 #[cfg(test)]
@@ -43,7 +54,8 @@ mod tests {
         }
         let check = |path: &str, expected: Option<&str>| {
             let found = in_image(&root, Path::new(path)).ok();
-            assert_eq!(found, expected.map(|place| root.join(place)), "{path}");
+            let place = |place| Found { inside: Path::new("/").join(place), on_host: root.join(place) };
+            assert_eq!(found, expected.map(place), "{path}");
         };
         check("/usr/bin/tool", Some("usr/bin/tool"));
         check("/bin/tool", Some("usr/bin/tool"));

@@ -38,7 +38,7 @@ pub use error::LaunchError;
 pub use exec::{Ends, ExecError, Executing, Visit, set_window_size, window_size};
 pub use group::available as group_available;
 pub use handover::{Family, Outcome};
-pub use image::in_image;
+pub use image::{Found, in_image};
 pub use launch::{Confined, Sockets, Streams, launch, launch_with};
 pub use net::EXPLICIT_PORT;
 

@@ -215,8 +215,9 @@ fn overlays(folder: &SandboxFolder, image: Option<&Path>) -> Vec<(PathBuf, PathB
     let bundle = ca.join("ca-bundle.pem");
     let mut overlays =
         vec![(ca.join("ca.pem"), PathBuf::from(CA_INSIDE)), (bundle.clone(), PathBuf::from(BUNDLE_INSIDE))];
-    let is_file =
-        |path: &Path| image.map_or(path.is_file(), |root| in_image(root, path).is_ok_and(|real| real.is_file()));
+    let is_file = |path: &Path| {
+        image.map_or(path.is_file(), |root| in_image(root, path).is_ok_and(|found| found.on_host.is_file()))
+    };
     let resolver = Path::new(RESOLV_CONF);
     // Laid over what is there: a bound folder takes no new file. This machine's is often a link to what is not visible.
     if is_file(resolver) || image.is_none() && resolver.symlink_metadata().is_ok() {

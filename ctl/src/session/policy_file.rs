@@ -172,10 +172,7 @@ impl PolicyFile {
 /// Where a path leads inside: what the sandbox shows of the host's files has the same names there.
 fn real_path(path: &str, image: Option<&Path>) -> Option<String> {
     let host = || Path::new(path).canonicalize().ok();
-    let inside = |root: &Path| {
-        let real = in_image(root, Path::new(path)).ok()?;
-        Some(Path::new("/").join(real.strip_prefix(root).ok()?))
-    };
+    let inside = |root: &Path| in_image(root, Path::new(path)).ok().map(|found| found.inside);
     // What the image has not may be of a folder of the host's that is shown beside it.
     let real = image.and_then(inside).or_else(host)?;
     real.into_os_string().into_string().ok()

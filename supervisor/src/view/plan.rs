@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tollgate_wire::cell::{Files, Image};
 
 use crate::error::{At, LaunchError};
-use crate::image::in_image;
+use crate::image::{Found, in_image};
 
 /// The mounts of a sandbox, parents before children.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,14 +40,10 @@ enum Tree<'a> {
 
 impl Tree<'_> {
     /// Where a path leads: its name inside, free of links, and where that lies on the host.
-    fn find(self, path: &Path) -> std::io::Result<(PathBuf, PathBuf)> {
+    fn find(self, path: &Path) -> std::io::Result<Found> {
         match self {
-            Self::Host => path.canonicalize().map(|real| (real.clone(), real)),
-            Self::Image(root) => {
-                let source = in_image(root, path)?;
-                let inside = source.strip_prefix(root).map_err(std::io::Error::other)?;
-                Ok((Path::new("/").join(inside), source))
-            }
+            Self::Host => path.canonicalize().map(|real| Found { inside: real.clone(), on_host: real }),
+            Self::Image(root) => in_image(root, path),
         }
     }
 
@@ -138,7 +134,8 @@ impl Plan {
         let tree = Tree::Image(&image.root);
         for path in image.read_only.iter().chain(&image.read_write) {
             let Some((folder, name)) = path.parent().zip(path.file_name()) else { continue };
-            let (Ok((folder, _)), Ok((real, _))) = (tree.find(folder), tree.find(path)) else { continue };
+            let (Ok(folder), Ok(real)) = (tree.find(folder), tree.find(path)) else { continue };
+            let (folder, real) = (folder.inside, real.inside);
             if self.is_writable(&folder) && real != folder.join(name) {
                 return Err(LaunchError::BadOrder(format!(
                     "the granted path {} of the image is a link in {}, where the agent could point it anywhere; grant {} itself, or remove the link",
@@ -161,7 +158,7 @@ impl Plan {
         if is_private(path) {
             return Ok(());
         }
-        let (real, source) = match tree.find(path) {
+        let Found { inside: real, on_host: source } = match tree.find(path) {
             Ok(found) => found,
             Err(error) if required => {
                 let reason = format!("landlock.compatibility is hard_requirement and {} is missing", path.display());
