@@ -182,14 +182,7 @@ fn tollgate() -> PathBuf {
     if let Some(program) = std::env::var_os("TOLLGATE_BENCH_PROGRAM") {
         return PathBuf::from(program);
     }
-    // target/release/deps/sandbox-0123456789abcdef
-    let own = std::env::current_exe().expect("known");
-    let target = own.ancestors().nth(3).expect("in a target folder");
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--release", "--quiet", "--package", "tollgate", "--bin", "tollgate", "--target-dir"]);
-    let built = build.arg(target).status().expect("cargo");
-    assert!(built.success(), "tollgate could not be built");
-    target.join("release/tollgate")
+    tollgate_benches::program::built().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Nanoseconds of the clock that all processes share.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tollgate_benches::program;
 
 use crate::Result;
 use crate::loads::Span;
@@ -69,24 +70,13 @@ impl Arguments {
 
     /// Builds the program to measure, and what it is compared with.
     pub fn places(&self, plan: &Plan) -> Result<Places> {
-        // target/release/deps/load-0123456789abcdef
-        let program = std::env::current_exe()?;
-        let target = program.ancestors().nth(3).ok_or("this program is not in a target folder")?;
+        let target = program::target()?;
         let places = Places {
-            tollgate: self.tollgate.clone().unwrap_or_else(|| target.join("release/tollgate")),
+            tollgate: self.tollgate.clone().map_or_else(program::built, Ok)?,
             peers: target.join("peers"),
             reports: target.join("load"),
         };
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("this package is in a workspace")?;
-        if self.tollgate.is_none() {
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut build = Command::new(cargo);
-            build.args(["build", "--release", "--quiet", "--package", "tollgate", "--bin", "tollgate", "--target-dir"]);
-            let built = build.arg(target).current_dir(workspace).status()?;
-            if !built.success() {
-                return Err(format!("tollgate could not be built: {built}").into());
-            }
-        }
         let peers: Vec<_> = plan.proxies.iter().filter(|name| PEERS.contains(name)).collect();
         if !peers.is_empty() {
             let mut install = Command::new("bash");

@@ -14,5 +14,6 @@ pub mod figures;
 pub mod pieces;
 pub mod plot;
 pub mod policies;
+pub mod program;
 pub mod report;
 pub mod targets;
