@@ -30,9 +30,12 @@ network_policies:
     endpoints: [{ host: api.example.com, port: 443, protocol: rest, access: read-only }]
 ";
 
-/// What the agent does, and how often in one measurement.
-const WORK: [(&str, u64); 5] =
-    [("cpu", 40_000_000), ("file", 32), ("loopback", 512), ("files", 2_000), ("questions", 4_000)];
+/// What the agent does, and how much of it in one slice.
+const WORK: [(&str, u64); 5] = [("cpu", 1_000_000), ("file", 8), ("loopback", 32), ("files", 50), ("questions", 200)];
+
+/// Slices of work in one measurement, of which the fastest counts: the pace of a shared machine changes within milliseconds, and
+/// only ever makes a slice slower.
+const SLICES: u64 = 60;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -48,7 +51,7 @@ fn measure(is_quick: bool) {
     starts(&place, rounds);
     memory(&place);
     for (work, count) in WORK {
-        throughput(&place, work, if is_quick { count / 10 } else { count }, rounds);
+        throughput(&place, work, count, rounds);
     }
 }
 
@@ -244,10 +247,14 @@ fn agent(arguments: &[String]) {
     }
 }
 
-fn timed(work: impl FnOnce()) {
-    let before = Instant::now();
-    work();
-    println!("{}", before.elapsed().as_nanos());
+/// Says the nanoseconds of the fastest slice.
+fn timed(work: impl Fn()) {
+    let slice = |_| {
+        let before = Instant::now();
+        work();
+        before.elapsed().as_nanos()
+    };
+    println!("{}", (0..SLICES).map(slice).min().expect("slices"));
 }
 
 fn compute(count: u64) {
