@@ -4,27 +4,25 @@
 //! When that is used up as well, or the disk does not take the bytes, the journal ends, and with it the traffic:
 //! [`Journal::record`] fails from then on, and nothing is forwarded whose decision is not recorded.
 
+mod queue;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 use tollgate_audit::{Chain, Event, SigningKey};
 
+use self::queue::{Full, QUEUE_RECORDS, Queue};
 use self::writer::{Writer, new_file};
 use crate::tally::Tally;
 
 /// Takes records for one session.
 #[derive(Debug)]
 pub struct Journal {
-    queue: SyncSender<Message>,
-    /// Records in the queue.
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     death: Arc<OnceLock<String>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
@@ -52,22 +50,6 @@ pub enum JournalError {
     Full,
 }
 
-enum Message {
-    Record {
-        time: i64,
-        body: Vec<u8>,
-    },
-    Sync(SyncSender<()>),
-    /// The last message: sign the end.
-    End,
-}
-
-/// Records that may wait for the disk: at 500 bytes each about 4 MiB.
-const QUEUE_RECORDS: usize = 8192;
-
-/// Records of ends that may wait behind them: as many as connections and streams that end at once.
-const QUEUE_ENDS: usize = 8192;
-
 /// Records that one who follows may be behind before some are left out for them.
 const BEHIND_RECORDS: usize = 4096;
 
@@ -81,23 +63,21 @@ impl Journal {
         let unwritable = |e: std::io::Error| JournalError::Unwritable { path: path.clone(), reason: e.to_string() };
         let file = new_file(&path).map_err(unwritable)?;
         let head = folder.join(format!("{segment}.head"));
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let (chain, taken) = (Chain::new(session), Arc::clone(&waiting));
+        let chain = Chain::new(session);
         let (followers, _) = broadcast::channel(BEHIND_RECORDS);
         let weak = followers.downgrade();
-        let mut writer = Writer { file, written: 0, head, key, chain, buffer: Vec::new(), taken, followers };
+        let mut writer = Writer { file, written: 0, head, key, chain, buffer: Vec::new(), followers };
         writer.write_head(false).map_err(unwritable)?;
-        let (queue, receiver) = sync_channel(QUEUE_RECORDS + QUEUE_ENDS);
-        let death = Arc::new(OnceLock::new());
+        let (queue, death) = (Arc::<Queue>::default(), Arc::<OnceLock<_>>::default());
         let thread = {
-            let death = Arc::clone(&death);
+            let (queue, death) = (Arc::clone(&queue), Arc::clone(&death));
             std::thread::Builder::new()
                 .name("journal".to_owned())
-                .spawn(move || writer.run(&receiver, &death))
+                .spawn(move || writer.run(&queue, &death))
                 .map_err(unwritable)?
         };
         let writer = Mutex::new(Some(thread));
-        Ok(Self { queue, waiting, death, writer, path, tally: Tally::default(), followers: weak })
+        Ok(Self { queue, death, writer, path, tally: Tally::default(), followers: weak })
     }
 
     /// Queues one record, stamped with the time of this call.
@@ -108,13 +88,7 @@ impl Journal {
         if let Some(reason) = self.death.get() {
             return Err(JournalError::Dead(reason.clone()));
         }
-        let room = if event.is_an_end() { QUEUE_RECORDS + QUEUE_ENDS } else { QUEUE_RECORDS };
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= room {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(self.overflow(event));
-        }
-        let message = Message::Record { time: now(), body: event.to_body() };
-        self.queue.try_send(message).map_err(|_| self.overflow(event))?;
+        self.queue.push(event).map_err(|Full| self.overflow(event))?;
         self.tally.count(event);
         Ok(())
     }
@@ -153,17 +127,8 @@ impl Journal {
     /// When the journal has failed.
     pub fn sync(&self) -> Result<(), JournalError> {
         let (done, wait) = sync_channel(1);
-        let stopped = || self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned()));
-        self.queue.send(Message::Sync(done)).map_err(|_| stopped())?;
-        self.hurry();
-        wait.recv().map_err(|_| stopped())
-    }
-
-    /// Has the writer gather no longer.
-    fn hurry(&self) {
-        if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
-            writer.thread().unpark();
-        }
+        self.queue.sync(done);
+        wait.recv().map_err(|_| self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned())))
     }
 
     /// Writes the last record and signs the end; nothing can be recorded afterwards.
@@ -172,9 +137,7 @@ impl Journal {
     /// When the journal has failed, now or earlier.
     pub fn close(&self, reason: &str) -> Result<(), JournalError> {
         self.record(&Event::Close { reason })?;
-        let stopped = || self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned()));
-        self.queue.send(Message::End).map_err(|_| stopped())?;
-        self.hurry();
+        self.queue.end();
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             return Err(JournalError::Dead("its thread panicked".to_owned()));
@@ -196,16 +159,18 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.queue.end();
+    }
+}
+
 /// Why a journal that was closed takes no records.
 const CLOSED: &str = "the session has ended";
 
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::queue::QUEUE_ENDS;
     use super::*;
     use tollgate_audit::verify_journal;
 
@@ -239,11 +204,9 @@ mod tests {
 
     #[test]
     fn r6_a_full_queue_refuses_what_is_new_and_loses_no_end() {
-        let (queue, _unread) = sync_channel(QUEUE_RECORDS + QUEUE_ENDS);
-        let (waiting, death) = (Arc::default(), Arc::default());
         let followers = broadcast::channel(1).0.downgrade();
-        let (writer, tally) = (Mutex::default(), Tally::default());
-        let journal = Journal { queue, waiting, death, writer, path: PathBuf::new(), tally, followers };
+        let (queue, death, writer, tally) = Default::default();
+        let journal = Journal { queue, death, writer, path: PathBuf::new(), tally, followers };
         let (new, end) = (Event::Notice { detail: "" }, Event::Close { reason: "" });
         for _ in 0..QUEUE_RECORDS {
             journal.record(&new).expect("there is room");

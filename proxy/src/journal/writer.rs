@@ -4,34 +4,20 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 use tollgate_audit::{Chain, SigningKey};
 
-use super::{CLOSED, Message};
-
-/// Records written with one system call.
-const BATCH_RECORDS: usize = 256;
-
-/// How long a record waits for others to be written with it: whoever records meanwhile need not wake the writer.
-const GATHERING: Duration = Duration::from_millis(5);
+use super::CLOSED;
+use super::queue::{Batch, Call, Queue};
 
 /// How old the signed head may be while records come in: this much of a journal's end is unsigned after a crash.
 const HEAD_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the end of a journal waits for a descriptor.
 const LAST_HEAD_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Whether the journal goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    More,
-    End,
-}
 
 /// A journal's files, and what comes to be in them.
 pub(super) struct Writer {
@@ -41,14 +27,12 @@ pub(super) struct Writer {
     pub(super) key: SigningKey,
     pub(super) chain: Chain,
     pub(super) buffer: Vec<u8>,
-    /// Records in the queue.
-    pub(super) taken: Arc<AtomicUsize>,
     pub(super) followers: broadcast::Sender<Arc<str>>,
 }
 
 impl Writer {
     /// To the end of the journal, or until it cannot be written.
-    pub(super) fn run(mut self, queue: &Receiver<Message>, death: &OnceLock<String>) {
+    pub(super) fn run(mut self, queue: &Queue, death: &OnceLock<String>) {
         let reason = match self.pump(queue) {
             Ok(()) => CLOSED.to_owned(),
             Err(error) => {
@@ -56,26 +40,26 @@ impl Writer {
                 error.to_string()
             }
         };
-        // What was said first stays.
+        // What was said first stays; who waits for what is not written any more is told.
         let _ = death.set(reason);
+        queue.end();
+        queue.take(&mut Batch::default(), Duration::ZERO);
     }
 
-    /// Writes until the end is called, or nobody can call it any more, and signs it.
-    fn pump(&mut self, queue: &Receiver<Message>) -> std::io::Result<()> {
+    /// Writes until the end, and signs it.
+    fn pump(&mut self, queue: &Queue) -> std::io::Result<()> {
         let mut signed = Instant::now();
         let mut unsigned = false;
+        let mut batch = Batch::default();
         loop {
             let wait = if unsigned { HEAD_INTERVAL.saturating_sub(signed.elapsed()) } else { Duration::MAX };
-            match receive(queue, wait) {
-                Ok(first) => {
-                    self.gather(&first);
-                    if self.write_batch(first, queue)? == Flow::End {
-                        return self.last_head();
-                    }
+            match queue.take(&mut batch, wait) {
+                Call::Write => {
+                    self.write(&batch)?;
                     unsigned = true;
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.last_head(),
+                Call::Nothing => {}
+                Call::End => return self.last_head(),
             }
             if unsigned && signed.elapsed() >= HEAD_INTERVAL {
                 unsigned = !self.try_head()?;
@@ -84,29 +68,9 @@ impl Writer {
         }
     }
 
-    /// Lets records come together. Nobody waits for a record to be written; whoever waits for a sync calls this off.
-    fn gather(&self, first: &Message) {
-        if matches!(first, Message::Record { .. }) && self.taken.load(Ordering::Relaxed) < BATCH_RECORDS {
-            std::thread::park_timeout(GATHERING);
-        }
-    }
-
-    fn write_batch(&mut self, first: Message, queue: &Receiver<Message>) -> std::io::Result<Flow> {
-        let mut waiting = Vec::new();
-        let mut flow = Flow::More;
-        let batch = std::iter::once(first).chain(queue.try_iter().take(BATCH_RECORDS));
-        for message in batch {
-            match message {
-                Message::Record { time, body } => {
-                    self.taken.fetch_sub(1, Ordering::Relaxed);
-                    self.chain.append(time, &body, &mut self.buffer);
-                }
-                Message::Sync(done) => waiting.push(done),
-                Message::End => {
-                    flow = Flow::End;
-                    break;
-                }
-            }
+    fn write(&mut self, batch: &Batch) -> std::io::Result<()> {
+        for (time, body) in batch.records() {
+            self.chain.append(time, body, &mut self.buffer);
         }
         let written = self.file.write_all(&self.buffer);
         if let Err(error) = written {
@@ -118,10 +82,10 @@ impl Writer {
         self.tell();
         self.buffer.clear();
         // A waiter that has gone away needs no answer.
-        for done in waiting {
+        for done in &batch.syncs {
             let _ = done.try_send(());
         }
-        Ok(flow)
+        Ok(())
     }
 
     /// Tells those who follow what was written.
@@ -174,14 +138,6 @@ fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE))
 }
 
-/// `recv_timeout` that can wait for ever.
-fn receive(queue: &Receiver<Message>, wait: Duration) -> Result<Message, RecvTimeoutError> {
-    if wait == Duration::MAX {
-        return queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
-    }
-    queue.recv_timeout(wait)
-}
-
 pub(super) fn new_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(PRIVATE).open(path)
 }
@@ -191,8 +147,6 @@ const PRIVATE: u32 = 0o600;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::sync_channel;
-
     use super::*;
     use tollgate_audit::Event;
 
@@ -209,12 +163,10 @@ mod tests {
             chain: Chain::new("s"),
             buffer: Vec::new(),
             followers: broadcast::channel(1).0,
-            taken: Arc::new(AtomicUsize::new(1)),
         };
-        let (queue, receiver) = sync_channel(8);
-        let record = Message::Record { time: 0, body: Event::Close { reason: "" }.to_body() };
-        queue.send(record).expect("queued");
-        let error = writer.pump(&receiver).expect_err("no space");
+        let queue = Queue::default();
+        queue.push(&Event::Close { reason: "" }).expect("there is room");
+        let error = writer.pump(&queue).expect_err("no space");
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     }
 }
