@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tollgate_benches::job::{AUTHORIZATION, RULES, SECRETS, SERVICE, policy, value};
 use tollgate_benches::targets::{BARE, DIRECT, FEW_RULES, GATE, MANY_RULES, NGINX, OFF};
 
 use crate::Result;
 use crate::client::Client;
 use crate::measure::Program;
-use crate::stage::{AUTHORIZATION, RULES, SECRETS, Stage, end, policy, start_announced};
+use crate::stage::{Stage, end, start_announced};
 
 /// Every proxy, in the order in which they take turns.
 pub const ALL: &[&str] = &[DIRECT, BARE, GATE, OFF, FEW_RULES, MANY_RULES, NGINX, "squid", "mitmproxy", "hudsucker"];
@@ -119,7 +120,7 @@ fn tollgate(name: &'static str, stage: &Stage, places: &Places, rules: usize, se
         let mut command = Command::new(&places.tollgate);
         command.arg("proxy").args(arguments).arg("--config").arg(&config).env("TOLLGATE_HOME", &home);
         for number in 0..secrets {
-            command.env(format!("TOKEN_{number}"), secret(number));
+            command.env(format!("TOKEN_{number}"), value(number));
         }
         command
     };
@@ -129,11 +130,6 @@ fn tollgate(name: &'static str, stage: &Stage, places: &Places, rules: usize, se
     };
     let child = start(&mut command(&[]), stage, name, address)?;
     Proxy::tunnelling(name, stage, child, address, &authorization)
-}
-
-/// The value of a credential; the first is the one that the service expects.
-fn secret(number: usize) -> String {
-    AUTHORIZATION.trim_start_matches("Bearer ").replace("0000", &format!("{number:04}"))
 }
 
 /// What stands for the first credential, as the gate says itself.
@@ -151,8 +147,8 @@ fn nginx(name: &'static str, stage: &Stage) -> Result<Proxy> {
         .replace("@FOLDER@", &text(&stage.path("")))
         .replace("@LISTEN@", &address.to_string())
         .replace("@ORIGIN@", &stage.address.to_string())
-        .replace("@AUTHORITY@", &stage.authority(crate::stage::SERVICE))
-        .replace("@SERVICE@", crate::stage::SERVICE)
+        .replace("@AUTHORITY@", &stage.authority(SERVICE))
+        .replace("@SERVICE@", SERVICE)
         .replace("@AUTHORIZATION@", AUTHORIZATION);
     let config = stage.write("nginx.conf", &config)?;
     let child = start(
