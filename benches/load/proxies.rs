@@ -1,12 +1,13 @@
 //! The proxies that are measured, and how each is started.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::unistd::Uid;
 use tollgate_benches::job::{AUTHORIZATION, RULES, SECRETS, SERVICE, policy, value};
 use tollgate_benches::targets::{BARE, DIRECT, FEW_RULES, GATE, MANY_RULES, NGINX, OFF};
 
@@ -164,33 +165,37 @@ fn nginx(name: &'static str, stage: &Stage) -> Result<Proxy> {
 fn squid(name: &'static str, stage: &Stage) -> Result<Proxy> {
     let address = free_address()?;
     let hosts: Vec<_> = stage.names().map(|host| format!("{} {host}\n", stage.address.ip())).collect();
-    stage.write("squid.hosts", &hosts.concat())?;
-    let both = [stage.path("ca.pem"), stage.path("ca.key")].map(std::fs::read_to_string);
-    let [certificate, key] = both;
-    stage.write("squid.ca.pem", &(certificate? + &key?))?;
-    let database = stage.path("squid.leaves");
+    let [certificate, key, upstream] = ["ca.pem", "ca.key", "origin-ca.pem"].map(|file| stage.path(file));
+    let [certificate, key, upstream] = [certificate, key, upstream].map(std::fs::read_to_string);
+    let folder = stage.path("squid");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    private_folder(&folder)?;
+    stage.write("squid/hosts", &hosts.concat())?;
+    stage.write("squid/origin-ca.pem", &upstream?)?;
+    stage.write("squid/ca.pem", &(certificate? + &key?))?;
     let generator = "/usr/lib/squid/security_file_certgen";
-    if database.exists() {
-        std::fs::remove_dir_all(&database)?;
-    }
-    let made = Command::new(generator)
-        .arg("-c")
-        .arg("-s")
-        .arg(&database)
-        .args(["-M", "64MB"])
-        .stdout(Stdio::null())
-        .status()?;
-    if !made.success() {
-        return Err(format!("{generator} could not make its database: {made}").into());
-    }
+    run(Command::new(generator).args(["-c", "-s"]).arg(folder.join("leaves")).args(["-M", "64MB"]))?;
     let config = include_str!("../peers/squid.conf")
-        .replace("@FOLDER@", &text(&stage.path("")))
+        .replace("@FOLDER@", &text(&folder))
         .replace("@GENERATOR@", generator)
         .replace("@LISTEN@", &address.to_string())
         .replace("@AUTHORIZATION@", AUTHORIZATION);
-    let config = stage.write("squid.conf", &config)?;
+    let config = stage.write("squid/squid.conf", &config)?;
+    if Uid::effective().is_root() {
+        // It gives root up for a user of its own, whose all of this must then be.
+        std::fs::set_permissions(stage.path(""), Permissions::from_mode(0o711))?;
+        run(Command::new("chown").args(["-R", "proxy:"]).arg(&folder))?;
+    }
     let child = start(Command::new("squid").arg("-N").arg("-f").arg(config), stage, name, address)?;
     Proxy::tunnelling(name, stage, child, address, "Bearer placeholder")
+}
+
+/// Runs a program to its end.
+fn run(command: &mut Command) -> Result<()> {
+    let ended = command.stdout(Stdio::null()).status()?;
+    if ended.success() { Ok(()) } else { Err(format!("{}: {ended}", text(Path::new(command.get_program()))).into()) }
 }
 
 fn mitmproxy(name: &'static str, stage: &Stage, places: &Places) -> Result<Proxy> {
