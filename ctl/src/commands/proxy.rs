@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::run::runtime;
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::output::{Output, print_json};
 use crate::standalone::{ConfigFile, Ending, Prepared, Running, ServiceManager, State, exports};
 
 /// The arguments of `tollgate proxy`.
@@ -149,7 +149,7 @@ fn print_environment(variables: &[(String, String)], output: Output) {
         }
         Output::Json => {
             let map: std::collections::BTreeMap<_, _> = variables.iter().map(|(name, value)| (name, value)).collect();
-            println!("{}", serde_json::to_string_pretty(&map).expect("a map of text always serialises"));
+            print_json(&map);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_audit::Event;
-use tollgate_proxy::{Capacity, Front, Journal};
+use tollgate_proxy::{Capacity, Front, Journal, Limits, Rotation};
 
 use super::agents::{Common, Member, Trust, roster};
 use super::config::{Authority, Config};
@@ -62,7 +62,7 @@ impl Prepared {
         let authority = Arc::new(authority::open(&fresh.config.authority, &folder)?);
         let limits = fresh.config.limits.clone();
         let common = Common {
-            journal: start_journal(&home, &folder)?,
+            journal: start_journal(&home, &folder, &limits.gate)?,
             authority,
             capacity: Capacity::new(limits.gate.connections),
             limits: limits.clone(),
@@ -276,10 +276,9 @@ fn watch(file: &ConfigFile, config: &Config) -> Result<Watch, Failure> {
     Watch::start(&files)
 }
 
-fn start_journal(home: &Home, folder: &SandboxFolder) -> Result<Arc<Journal>, Failure> {
-    let segment = folder.next_segment();
-    let session = format!("proxy-{}/{segment}", folder.name);
-    let journal = Journal::create(&folder.journal(), &segment, &session, home.journal_key()?);
+fn start_journal(home: &Home, folder: &SandboxFolder, limits: &Limits) -> Result<Arc<Journal>, Failure> {
+    let source = format!("proxy-{}", folder.name);
+    let journal = Journal::open(&folder.journal(), &source, home.journal_key()?, Rotation::of(limits));
     journal.map(Arc::new).map_err(journal_failure)
 }
 

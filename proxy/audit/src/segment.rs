@@ -152,7 +152,12 @@ pub fn verify_order(segments: &[(String, Summary)], latest: &Head) -> Result<(),
     for pair in segments.windows(2) {
         follows(&pair[0], &pair[1])?;
     }
-    let (Some((oldest, first)), Some((newest, last))) = (segments.first(), segments.last()) else { return Ok(()) };
+    let (Some((oldest, first)), Some((newest, last))) = (segments.first(), segments.last()) else {
+        return Err(Gap::Newest { newest: "none".to_owned(), signed: latest.session.clone() });
+    };
+    if number(newest) < number(&latest.session) {
+        return Err(Gap::Newest { newest: newest.clone(), signed: latest.session.clone() });
+    }
     if first.follows.is_none() && number(oldest) != Some(1) {
         return Err(Gap::Unlinked(oldest.clone()));
     }
@@ -160,9 +165,6 @@ pub fn verify_order(segments: &[(String, Summary)], latest: &Head) -> Result<(),
         && number(oldest).is_none_or(|number| number > kept_from)
     {
         return Err(Gap::Oldest { oldest: oldest.clone(), said: newest.clone(), kept_from });
-    }
-    if number(newest) < number(&latest.session) {
-        return Err(Gap::Newest { newest: newest.clone(), signed: latest.session.clone() });
     }
     Ok(())
 }
@@ -240,6 +242,7 @@ mod tests {
         swapped.swap(2, 3);
         check(&swapped, 5, "box/000004 follows box/000003 and not box/000002");
         check(&segments(1, 4, 1), 5, "the journal has reached box/000005, and box/000004 is the newest here");
+        check(&[], 1, "the journal has reached box/000001, and none is the newest here");
         check(&segments(3, 5, 2), 5, "kept from number 2 on, and box/000003 is the oldest");
         check(&segments(2, 5, 1)[..1], 2, "kept from number 1 on, and box/000002 is the oldest");
     }
