@@ -12,6 +12,7 @@
 pub mod asks;
 pub mod figures;
 pub mod pieces;
+pub mod place;
 pub mod plot;
 pub mod policies;
 pub mod program;

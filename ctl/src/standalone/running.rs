@@ -94,16 +94,16 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// Serves. Needs a runtime.
-    pub fn serve(self) -> Result<Running, Failure> {
+    /// Serves, and the operator API on `api` as well, where that is an address. Needs a runtime.
+    pub fn serve(self, api: Option<operator::Address>) -> Result<Running, Failure> {
         let mut running = self.running;
         for Open { socket, door, .. } in self.sockets {
             let failed = |e| Failure::new(Kind::Other, format!("the proxy cannot serve: {e}"));
             running.front.listen(socket, door).map_err(failed)?;
         }
         running.members.iter_mut().for_each(Member::keep);
-        running.operator =
-            Some(operator::Server::listen(&running.folder, running.facts.router(&running.common.journal))?);
+        let router = running.facts.router(&running.common.journal);
+        running.operator = Some(operator::Server::listen(&running.folder, router, api)?);
         Ok(running)
     }
 
@@ -235,7 +235,9 @@ impl Running {
             }
         };
         drop(self.operator);
-        let _ = std::fs::remove_file(self.folder.socket());
+        for left in [self.folder.socket(), self.folder.path.join(operator::TOKEN_FILE)] {
+            let _ = std::fs::remove_file(left);
+        }
         let (ending, how) = match drained {
             true => (Ending::Drained, "every connection had ended"),
             false => (Ending::Cut, "connections that were left were cut"),

@@ -14,6 +14,7 @@ pub use verify::read_key;
 use super::logs::{self, LogsArguments, LogsOptions, Source};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, check_name};
+use crate::output::Output;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -37,6 +38,9 @@ pub struct TailArguments {
     /// Go on until the sandbox ends
     #[arg(long, short)]
     follow: bool,
+    /// How to print: a line for people, or an OCSF event a line
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 /// Does what the command says.
@@ -44,8 +48,8 @@ pub fn audit(command: AuditCommand) -> Result<ExitCode, Failure> {
     match command {
         AuditCommand::Verify(arguments) => verify::verify(&arguments),
         AuditCommand::Export(arguments) => export::export(&arguments).map(|()| ExitCode::SUCCESS),
-        AuditCommand::Tail(TailArguments { name, lines, follow }) => {
-            let options = LogsOptions { follow, lines: Some(lines), ..LogsOptions::default() };
+        AuditCommand::Tail(TailArguments { name, lines, follow, output }) => {
+            let options = LogsOptions { follow, lines: Some(lines), output, ..LogsOptions::default() };
             logs::logs(LogsArguments { name, source: Source::Gate, options }).map(|()| ExitCode::SUCCESS)
         }
     }

@@ -13,6 +13,7 @@ use http::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
+use serde_json::json;
 
 pub use capture::capture;
 pub use exec::{ExecArguments, ExecOptions, Tty, exec, plainly, run_inside, shell};
@@ -26,6 +27,7 @@ use crate::detached::{self, Started, Task};
 use crate::failure::{Failure, Kind};
 use crate::home::{Claim, Home, SandboxFolder, check_name};
 use crate::operator::{ClientError, STOP, ask};
+use crate::output::{Output, print_json};
 use crate::revisions::now_ms;
 use crate::session::{STOP_GRACE, draw_name, passed};
 
@@ -56,6 +58,9 @@ pub enum SandboxCommand {
         /// Their names
         #[arg(required = true)]
         names: Vec<String>,
+        /// How to print; an object for each
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// End sandboxes and remove them: definition, log, policies, journal
     Delete {
@@ -75,6 +80,9 @@ pub struct CreateArguments {
     name: Option<String>,
     #[command(flatten)]
     options: Options,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
     /// The agent and its arguments; without one the sandbox waits for `exec` and `connect`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -84,10 +92,12 @@ pub struct CreateArguments {
 pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
     match command {
         SandboxCommand::Create(arguments) => {
-            let CreateArguments { name, options, command } = *arguments;
+            let CreateArguments { name, options, output, command } = *arguments;
             let (name, started) = create(name, options, command)?;
-            say_started("created", &name, &started);
-            println!("{name}");
+            say_started("created", &name, &started, output);
+            if output == Output::Text {
+                println!("{name}");
+            }
         }
         SandboxCommand::List(arguments) => list(&arguments)?,
         SandboxCommand::Get(arguments) => get(&arguments)?,
@@ -96,8 +106,8 @@ pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
         SandboxCommand::Stop { names } => {
             each(&names, |name| stop(name).map(|_| eprintln!("tollgate: {name} is stopped")))?
         }
-        SandboxCommand::Start { names } => {
-            each(&names, |name| start(name).map(|started| say_started("started", name, &started)))?;
+        SandboxCommand::Start { names, output } => {
+            each(&names, |name| start(name).map(|started| say_started("started", name, &started, output)))?;
         }
         SandboxCommand::Delete { names } => {
             each(&names, |name| delete(name).map(|()| eprintln!("tollgate: {name} is deleted")))?;
@@ -117,11 +127,16 @@ pub fn each(names: &[String], act: impl Fn(&str) -> Result<(), Failure>) -> Resu
     last.map_or(Ok(()), Err)
 }
 
-fn say_started(what: &str, name: &str, started: &Started) {
-    for feature in &started.degraded {
+fn say_started(what: &str, name: &str, started: &Started, output: Output) {
+    let Started { pid, journal, degraded } = started;
+    if output == Output::Json {
+        print_json(&json!({ "name": name, "pid": pid, "journal": journal, "degraded": degraded }));
+        return;
+    }
+    for feature in degraded {
         eprintln!("tollgate: running WITHOUT {feature}, as allowed by --allow-degraded");
     }
-    eprintln!("tollgate: {name} is {what} and ready, pid {}, journal {}", started.pid, started.journal);
+    eprintln!("tollgate: {name} is {what} and ready, pid {pid}, journal {journal}");
 }
 
 /// Makes a sandbox and gives its name.
