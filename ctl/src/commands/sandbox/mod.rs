@@ -4,6 +4,7 @@ mod capture;
 mod exec;
 mod show;
 mod streams;
+mod transfer;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde_json::json;
 pub use capture::capture;
 pub use exec::{ExecArguments, ExecOptions, Tty, exec, plainly, run_inside, shell};
 pub use show::{GetArguments, ListArguments, all, created, described, get, list};
+pub use transfer::{DownloadArguments, UploadArguments, download, upload};
 
 use crate::agent_config;
 use crate::commands::logs::{SandboxLogsArguments, sandbox_logs};
@@ -68,6 +70,10 @@ pub enum SandboxCommand {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Copy a file or folder of this machine into a sandbox
+    Upload(UploadArguments),
+    /// Copy a file or folder out of a sandbox; links that lead out of it, devices and the like are left out
+    Download(DownloadArguments),
     /// Show what the agent of a sandbox has printed, or with --source gate what the gate decided
     Logs(SandboxLogsArguments),
 }
@@ -112,6 +118,8 @@ pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
         SandboxCommand::Delete { names } => {
             each(&names, |name| delete(name).map(|()| eprintln!("tollgate: {name} is deleted")))?;
         }
+        SandboxCommand::Upload(arguments) => upload(arguments)?,
+        SandboxCommand::Download(arguments) => download(arguments)?,
         SandboxCommand::Logs(arguments) => sandbox_logs(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
