@@ -166,11 +166,18 @@ pub fn create(name: Option<String>, options: Options, command: Vec<String>) -> R
 
 /// Starts a sandbox that was made before.
 pub fn start(name: &str) -> Result<Started, Failure> {
-    let folder = Home::open()?.sandbox(name)?;
+    let home = Home::open()?;
+    let folder = home.sandbox(name)?;
     if folder.is_held() {
         return Err(Failure::new(Kind::Other, format!("the sandbox {name} runs already")));
     }
-    let definition = Definition::load(&folder)?.ok_or_else(|| not_kept(name))?;
+    let mut definition = Definition::load(&folder)?.ok_or_else(|| not_kept(name))?;
+    for reset in agent_config::leave_out_reset(&home, &folder, &mut definition.options)? {
+        eprintln!(
+            "tollgate: warning: {reset}, a token of the agent's configuration, was reset: requests with it are refused until it is set \
+             anew with `nemoclaw {name} config set`"
+        );
+    }
     let started = detached::start(&Task { name: name.to_owned(), definition, exists: true })?;
     if let Err(failure) = agent_config::restore(&folder) {
         eprintln!("tollgate: warning: the agent's configuration is not what was set: {}", failure.message());
@@ -178,7 +185,8 @@ pub fn start(name: &str) -> Result<Started, Failure> {
     Ok(started)
 }
 
-fn not_kept(name: &str) -> Failure {
+/// Of one that nothing starts again.
+pub fn not_kept(name: &str) -> Failure {
     let message = format!(
         "the sandbox {name} ran for as long as its command and left its journal; `tollgate sandbox create` makes one that stays"
     );

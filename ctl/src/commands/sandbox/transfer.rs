@@ -20,22 +20,22 @@ use crate::transfer::{PackError, Progress, UnpackError, pack, size, unpack};
 #[derive(Debug, Args)]
 pub struct UploadArguments {
     /// The sandbox
-    name: String,
+    pub name: String,
     /// A file or folder of this machine
-    local: PathBuf,
+    pub local: PathBuf,
     /// The folder inside that it is put into, made if it is missing; the agent's working directory if absent
-    remote: Option<PathBuf>,
+    pub remote: Option<PathBuf>,
 }
 
 /// Arguments of `download`.
 #[derive(Debug, Args)]
 pub struct DownloadArguments {
     /// The sandbox
-    name: String,
+    pub name: String,
     /// A file or folder inside
-    remote: PathBuf,
+    pub remote: PathBuf,
     /// The folder of this machine that it is put into, made if it is missing; the working directory if absent
-    local: Option<PathBuf>,
+    pub local: Option<PathBuf>,
 }
 
 /// What is said of a program that fails is cut off here.
