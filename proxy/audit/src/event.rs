@@ -222,7 +222,14 @@ impl Event<'_> {
     /// The record as a JSON object, to be handed to [`Chain::append`](crate::Chain::append).
     #[must_use]
     pub fn to_body(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("events hold only text and numbers, which always serialise")
+        let mut body = Vec::new();
+        self.write_body(&mut body);
+        body
+    }
+
+    /// Writes what [`Event::to_body`] returns behind what is in `out`.
+    pub fn write_body(&self, out: &mut Vec<u8>) {
+        serde_json::to_writer(out, self).expect("events hold only text and numbers, which always serialise");
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`Journal::record`] fails from then on, and nothing is forwarded whose decision is not recorded.
 
 mod folder;
+mod queue;
 mod rotation;
 mod segment;
 #[cfg(test)]
@@ -13,11 +14,9 @@ mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 use tollgate_audit::{Event, SigningKey};
@@ -26,15 +25,14 @@ pub use self::folder::JournalFolder;
 pub use self::rotation::Rotation;
 pub use self::verify::{SegmentError, Verified};
 
+use self::queue::{Full, QUEUE_RECORDS, Queue, now};
 use self::writer::Writer;
 use crate::tally::Tally;
 
 /// Takes records for one session.
 #[derive(Debug)]
 pub struct Journal {
-    queue: SyncSender<Message>,
-    /// Records in the queue.
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     death: Arc<OnceLock<String>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
@@ -62,22 +60,6 @@ pub enum JournalError {
     Full,
 }
 
-enum Message {
-    Record {
-        time: i64,
-        body: Vec<u8>,
-    },
-    Sync(SyncSender<()>),
-    /// The last message: sign the end.
-    End,
-}
-
-/// Records that may wait for the disk: at 500 bytes each about 4 MiB.
-const QUEUE_RECORDS: usize = 8192;
-
-/// Records of ends that may wait behind them: as many as connections and streams that end at once.
-const QUEUE_ENDS: usize = 8192;
-
 impl Journal {
     /// Begins the next segment of the journal in `folder`. `source` is whose it is: the session of a segment is that and its number.
     ///
@@ -87,19 +69,18 @@ impl Journal {
         let unwritable =
             |e: std::io::Error| JournalError::Unwritable { path: folder.to_owned(), reason: e.to_string() };
         let writer = Writer::open(JournalFolder::new(folder), source, rotation, key, now()).map_err(unwritable)?;
-        let (waiting, followers) = (writer.taken(), writer.followers());
-        let (queue, receiver) = sync_channel(QUEUE_RECORDS + QUEUE_ENDS);
-        let death = Arc::new(OnceLock::new());
+        let followers = writer.followers();
+        let (queue, death) = (Arc::<Queue>::default(), Arc::<OnceLock<_>>::default());
         let thread = {
-            let death = Arc::clone(&death);
+            let (queue, death) = (Arc::clone(&queue), Arc::clone(&death));
             std::thread::Builder::new()
                 .name("journal".to_owned())
-                .spawn(move || writer.run(&receiver, &death))
+                .spawn(move || writer.run(&queue, &death))
                 .map_err(unwritable)?
         };
         let writer = Mutex::new(Some(thread));
         let (path, tally) = (folder.to_owned(), Tally::default());
-        Ok(Self { queue, waiting, death, writer, path, tally, followers })
+        Ok(Self { queue, death, writer, path, tally, followers })
     }
 
     /// Queues one record, stamped with the time of this call.
@@ -110,13 +91,7 @@ impl Journal {
         if let Some(reason) = self.death.get() {
             return Err(JournalError::Dead(reason.clone()));
         }
-        let room = if event.is_an_end() { QUEUE_RECORDS + QUEUE_ENDS } else { QUEUE_RECORDS };
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= room {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(self.overflow(event));
-        }
-        let message = Message::Record { time: now(), body: event.to_body() };
-        self.queue.try_send(message).map_err(|_| self.overflow(event))?;
+        self.queue.push(event).map_err(|Full| self.overflow(event))?;
         self.tally.count(event);
         Ok(())
     }
@@ -155,17 +130,8 @@ impl Journal {
     /// When the journal has failed.
     pub fn sync(&self) -> Result<(), JournalError> {
         let (done, wait) = sync_channel(1);
-        let stopped = || self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned()));
-        self.queue.send(Message::Sync(done)).map_err(|_| stopped())?;
-        self.hurry();
-        wait.recv().map_err(|_| stopped())
-    }
-
-    /// Has the writer gather no longer.
-    fn hurry(&self) {
-        if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
-            writer.thread().unpark();
-        }
+        self.queue.sync(done);
+        wait.recv().map_err(|_| self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned())))
     }
 
     /// Writes the last record and signs the end; nothing can be recorded afterwards.
@@ -174,9 +140,7 @@ impl Journal {
     /// When the journal has failed, now or earlier.
     pub fn close(&self, reason: &str) -> Result<(), JournalError> {
         self.record(&Event::Close { reason })?;
-        let stopped = || self.death().unwrap_or_else(|| JournalError::Dead("its thread has ended".to_owned()));
-        self.queue.send(Message::End).map_err(|_| stopped())?;
-        self.hurry();
+        self.queue.end();
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             return Err(JournalError::Dead("its thread panicked".to_owned()));
@@ -198,10 +162,11 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.queue.end();
+    }
+}
+
 /// Why a journal that was closed takes no records.
 const CLOSED: &str = "the session has ended";
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}

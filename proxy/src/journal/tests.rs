@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::queue::QUEUE_ENDS;
 use super::segment::Segment;
 use super::*;
 
@@ -273,11 +274,9 @@ fn write_for_ever(folder: &Path) {
 
 #[test]
 fn r6_a_full_queue_refuses_what_is_new_and_loses_no_end() {
-    let (queue, _unread) = sync_channel(QUEUE_RECORDS + QUEUE_ENDS);
-    let (waiting, death) = (Arc::default(), Arc::default());
     let followers = broadcast::channel(1).0.downgrade();
-    let (writer, tally) = (Mutex::default(), Tally::default());
-    let journal = Journal { queue, waiting, death, writer, path: PathBuf::new(), tally, followers };
+    let (queue, death, writer, tally) = Default::default();
+    let journal = Journal { queue, death, writer, path: PathBuf::new(), tally, followers };
     let (new, end) = (Event::Notice { detail: "" }, Event::Close { reason: "" });
     for _ in 0..QUEUE_RECORDS {
         journal.record(&new).expect("there is room");

@@ -1,7 +1,5 @@
 //! The thread that writes: batches of records, and the signed head behind them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,16 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 use tollgate_audit::{Follows, SigningKey};
 
+use super::CLOSED;
 use super::folder::JournalFolder;
+use super::queue::{Batch, Call, Queue};
 use super::rotation::Rotation;
 use super::segment::Segment;
-use super::{CLOSED, Message};
-
-/// Records written with one system call.
-const BATCH_RECORDS: usize = 256;
-
-/// How long a record waits for others to be written with it: whoever records meanwhile need not wake the writer.
-const GATHERING: Duration = Duration::from_millis(5);
 
 /// How old the signed head may be while records come in: this much of a journal's end is unsigned after a crash.
 const HEAD_INTERVAL: Duration = Duration::from_millis(200);
@@ -28,13 +21,6 @@ const LAST_HEAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Records that one who follows may be behind before some are left out for them.
 const BEHIND_RECORDS: usize = 4096;
-
-/// Whether the journal goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    More,
-    End,
-}
 
 /// What is written, where, and when the next file begins.
 pub(super) struct Writer {
@@ -48,8 +34,6 @@ pub(super) struct Writer {
     kept_from: u32,
     /// Records that are not written yet.
     buffer: Vec<u8>,
-    /// Records in the queue.
-    taken: Arc<AtomicUsize>,
     followers: broadcast::Sender<Arc<str>>,
     /// Brings the segment before to the disk.
     syncing: Option<JoinHandle<std::io::Result<()>>>,
@@ -80,15 +64,9 @@ impl Writer {
             segment,
             kept_from,
             buffer: Vec::new(),
-            taken: Arc::default(),
             followers: broadcast::channel(BEHIND_RECORDS).0,
             syncing: None,
         })
-    }
-
-    /// Counts down what is taken from the queue.
-    pub(super) fn taken(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.taken)
     }
 
     /// Whoever wants to hear of what is written.
@@ -97,7 +75,7 @@ impl Writer {
     }
 
     /// To the end of the journal, or until it cannot be written.
-    pub(super) fn run(mut self, queue: &Receiver<Message>, death: &OnceLock<String>) {
+    pub(super) fn run(mut self, queue: &Queue, death: &OnceLock<String>) {
         let reason = match self.pump(queue) {
             Ok(()) => CLOSED.to_owned(),
             Err(error) => {
@@ -105,26 +83,26 @@ impl Writer {
                 error.to_string()
             }
         };
-        // What was said first stays.
+        // What was said first stays; who waits for what is not written any more is told.
         let _ = death.set(reason);
+        queue.end();
+        queue.take(&mut Batch::default(), Duration::ZERO);
     }
 
-    /// Writes until the end is called, or nobody can call it any more, and signs it.
-    fn pump(&mut self, queue: &Receiver<Message>) -> std::io::Result<()> {
+    /// Writes until the end, and signs it.
+    fn pump(&mut self, queue: &Queue) -> std::io::Result<()> {
         let mut signed = Instant::now();
         let mut unsigned = false;
+        let mut batch = Batch::default();
         loop {
             let wait = if unsigned { HEAD_INTERVAL.saturating_sub(signed.elapsed()) } else { Duration::MAX };
-            match receive(queue, wait) {
-                Ok(first) => {
-                    self.gather(&first);
-                    if self.write_batch(first, queue)? == Flow::End {
-                        return self.last_head();
-                    }
+            match queue.take(&mut batch, wait) {
+                Call::Write => {
+                    self.write(&batch)?;
                     unsigned = true;
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.last_head(),
+                Call::Nothing => {}
+                Call::End => return self.last_head(),
             }
             if unsigned && signed.elapsed() >= HEAD_INTERVAL {
                 unsigned = !self.try_head()?;
@@ -133,36 +111,16 @@ impl Writer {
         }
     }
 
-    /// Lets records come together. Nobody waits for a record to be written; whoever waits for a sync calls this off.
-    fn gather(&self, first: &Message) {
-        if matches!(first, Message::Record { .. }) && self.taken.load(Ordering::Relaxed) < BATCH_RECORDS {
-            std::thread::park_timeout(GATHERING);
-        }
-    }
-
-    fn write_batch(&mut self, first: Message, queue: &Receiver<Message>) -> std::io::Result<Flow> {
-        let mut waiting = Vec::new();
-        let mut flow = Flow::More;
-        let batch = std::iter::once(first).chain(queue.try_iter().take(BATCH_RECORDS));
-        for message in batch {
-            match message {
-                Message::Record { time, body } => {
-                    self.taken.fetch_sub(1, Ordering::Relaxed);
-                    self.append(time, &body)?;
-                }
-                Message::Sync(done) => waiting.push(done),
-                Message::End => {
-                    flow = Flow::End;
-                    break;
-                }
-            }
+    fn write(&mut self, batch: &Batch) -> std::io::Result<()> {
+        for (time, body) in batch.records() {
+            self.append(time, body)?;
         }
         self.flush()?;
         // A waiter that has gone away needs no answer.
-        for done in waiting {
+        for done in &batch.syncs {
             let _ = done.try_send(());
         }
-        Ok(flow)
+        Ok(())
     }
 
     /// Takes a record into the segment, or into the next where this one is full or old.
@@ -267,19 +225,11 @@ fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE))
 }
 
-/// `recv_timeout` that can wait for ever.
-fn receive(queue: &Receiver<Message>, wait: Duration) -> Result<Message, RecvTimeoutError> {
-    if wait == Duration::MAX {
-        return queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
-    }
-    queue.recv_timeout(wait)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::OpenOptions;
-    use std::sync::mpsc::sync_channel;
 
+    use super::super::queue::now;
     use super::*;
     use tollgate_audit::Event;
 
@@ -289,13 +239,11 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", folder.path().join("full")).expect("linked");
         let key = SigningKey::from_seed(&[1; 32]).expect("32 bytes");
         let folder = JournalFolder::new(folder.path());
-        let mut writer = Writer::open(folder.clone(), "s", Rotation::default(), key, 0).expect("opened");
+        let mut writer = Writer::open(folder.clone(), "s", Rotation::default(), key, now()).expect("opened");
         writer.segment.file = OpenOptions::new().append(true).open(folder.path().join("full")).expect("opened");
-        writer.taken.fetch_add(1, Ordering::Relaxed);
-        let (queue, receiver) = sync_channel(8);
-        let record = Message::Record { time: 0, body: Event::Close { reason: "" }.to_body() };
-        queue.send(record).expect("queued");
-        let error = writer.pump(&receiver).expect_err("no space");
+        let queue = Queue::default();
+        queue.push(&Event::Close { reason: "" }).expect("there is room");
+        let error = writer.pump(&queue).expect_err("no space");
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     }
 }

@@ -4,8 +4,8 @@
 //! table inet tollgate {
 //!     chain capture {
 //!         type filter hook prerouting priority mangle
-//!         meta nfproto ipv4 meta l4proto tcp ip daddr != 127.0.0.0/8 tcp dport != 53 tproxy ip to :15001
-//!         meta nfproto ipv6 meta l4proto tcp ip6 daddr != ::1 tcp dport != 53 tproxy ip6 to :15001
+//!         meta nfproto ipv4 ip daddr != 127.0.0.0/8 meta l4proto tcp tcp dport != 53 tproxy ip to :15001
+//!         meta nfproto ipv6 ip6 daddr != ::1 meta l4proto tcp tcp dport != 53 tproxy ip6 to :15001
 //!     }
 //! }
 //! ```
@@ -97,10 +97,11 @@ fn rule(sequence: u32, way: Way, family: &Family) -> Message {
     let expressions = message.open(4);
     meta(&mut message, META_NFPROTO);
     compare(&mut message, EQUAL, &[family.nfproto]);
-    meta(&mut message, META_L4PROTO);
-    compare(&mut message, EQUAL, &[IPPROTO_TCP]);
+    // Every packet of the agent's own loopback comes by here, and ends here.
     payload(&mut message, NETWORK_HEADER, offset, length);
     compare(&mut message, NOT_EQUAL, address);
+    meta(&mut message, META_L4PROTO);
+    compare(&mut message, EQUAL, &[IPPROTO_TCP]);
     payload(&mut message, TRANSPORT_HEADER, 2, 2);
     compare(&mut message, NOT_EQUAL, &DNS_PORT.to_be_bytes());
     lead(&mut message, way, family);
