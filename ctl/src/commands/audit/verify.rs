@@ -80,6 +80,9 @@ struct Standing {
     last_hash: String,
 }
 
+/// A segment, and what it is or what is wrong with it.
+type Found = (String, Result<Summary, String>);
+
 /// Verifies journals and says how each stands; fails when one does not hold.
 pub fn verify(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
     let journals = journals(arguments.journal.as_deref())?;
@@ -107,7 +110,7 @@ impl Report {
         }
     }
 
-    fn new(journal: &Path, found: Result<Vec<(String, Result<Summary, String>)>, String>) -> Self {
+    fn new(journal: &Path, found: Result<Vec<Found>, String>) -> Self {
         let (found, flaw) = found.map_or_else(|flaw| (Vec::new(), Some(flaw)), |found| (found, None));
         let holds = flaw.is_none() && found.iter().all(|(_, found)| found.is_ok());
         let first = found.first().and_then(|(_, found)| found.as_ref().ok()?.follows.clone());
@@ -163,7 +166,7 @@ impl Report {
 }
 
 /// Each journal in the file.
-fn verify_file(path: &Path, key: &[u8], extent: Extent) -> Result<Vec<(String, Result<Summary, String>)>, String> {
+fn verify_file(path: &Path, key: &[u8], extent: Extent) -> Result<Vec<Found>, String> {
     let unreadable = |e: std::io::Error| format!("it cannot be read: {e}");
     let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
     let mut first = Vec::new();
