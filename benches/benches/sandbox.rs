@@ -10,18 +10,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Uid;
-use tempfile::TempDir;
-
-/// `nobody`.
-const ORDINARY: u32 = 65534;
+use tollgate_benches::place::Place;
 
 const POLICY: &str = "
 version: 1
@@ -46,7 +39,7 @@ fn main() {
 }
 
 fn measure(is_quick: bool) {
-    let place = Place::new();
+    let place = Place::new(POLICY);
     let rounds = if is_quick { 3 } else { 21 };
     starts(&place, rounds);
     memory(&place);
@@ -119,73 +112,6 @@ fn said(mut command: Command) -> f64 {
     let output = command.output().expect("started");
     let text = String::from_utf8(output.stdout).expect("text");
     text.trim().parse().unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
-}
-
-/// A state folder, a policy, a folder to work in and the agent.
-struct Place {
-    folder: TempDir,
-    program: PathBuf,
-}
-
-impl Place {
-    fn new() -> Self {
-        // Not below /tmp, which is memory inside.
-        let folder = tempfile::Builder::new().prefix("tollgate-bench-").tempdir_in("/var/tmp").expect("a folder");
-        let place = Self { folder, program: PathBuf::new() };
-        let open = |path: &Path, mode| {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("set");
-            if Uid::effective().is_root() {
-                chown(path, Some(ORDINARY), Some(ORDINARY)).expect("given away");
-            }
-        };
-        for name in ["home", "work"] {
-            std::fs::create_dir(place.path(name)).expect("made");
-            open(&place.path(name), 0o700);
-        }
-        std::fs::write(place.path("policy.yaml"), POLICY).expect("written");
-        std::fs::copy(std::env::current_exe().expect("known"), place.path("agent")).expect("copied");
-        std::fs::copy(tollgate(), place.path("tollgate")).expect("copied");
-        for name in ["policy.yaml", "agent", "tollgate", ""] {
-            open(&place.path(name), 0o755);
-        }
-        Self { program: place.path("tollgate"), ..place }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn inside(&self, options: &[&str], agent: &[&str]) -> Command {
-        let mut command = self.command(&self.program);
-        command.args(["run", "--quiet", "--policy"]).arg(self.path("policy.yaml")).args(options);
-        command.arg("--").arg(self.path("agent")).arg("agent").args(agent);
-        command
-    }
-
-    fn outside(&self, agent: &[&str]) -> Command {
-        let mut command = self.command(&self.path("agent"));
-        command.arg("agent").args(agent);
-        command
-    }
-
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.path("work"));
-        command.env("TOLLGATE_HOME", self.path("home")).current_dir(self.path("work"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if Uid::effective().is_root() {
-            command.uid(ORDINARY).gid(ORDINARY);
-        }
-        command
-    }
-}
-
-/// The program to measure.
-fn tollgate() -> PathBuf {
-    if let Some(program) = std::env::var_os("TOLLGATE_BENCH_PROGRAM") {
-        return PathBuf::from(program);
-    }
-    tollgate_benches::program::built().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Nanoseconds of the clock that all processes share.

@@ -14,6 +14,7 @@ pub mod baseline;
 pub mod figures;
 pub mod job;
 pub mod pieces;
+pub mod place;
 pub mod plot;
 pub mod policies;
 pub mod program;

@@ -22,6 +22,7 @@ mod revisions;
 mod session;
 mod standalone;
 mod suggestion;
+mod transfer;
 mod watch;
 
 pub use cli::main;

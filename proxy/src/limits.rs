@@ -51,6 +51,16 @@ pub struct Limits {
     pub leaves: u32,
     /// Names whose addresses are kept at hand.
     pub names: u32,
+    /// Size at which the journal goes on in another file.
+    pub journal_segment_kibibytes: u32,
+    /// Age at which the journal goes on in another file.
+    pub journal_segment_seconds: u32,
+    /// Files of the journal that are kept, the one that is written among them; the largest number is no bound.
+    pub journal_keep_segments: u32,
+    /// Size of all other files of the journal together, of which the oldest are removed; the largest number is no bound.
+    pub journal_keep_mebibytes: u32,
+    /// How long the other files of the journal are kept; the largest number is no bound.
+    pub journal_keep_days: u32,
 }
 
 /// One limit, set by an operator: `NAME=NUMBER`.
@@ -93,6 +103,11 @@ impl Default for Limits {
             judged_kibibytes: 256 * 1024,
             leaves: 1024,
             names: 1024,
+            journal_segment_kibibytes: 64 * 1024,
+            journal_segment_seconds: 24 * 60 * 60,
+            journal_keep_segments: u32::MAX,
+            journal_keep_mebibytes: u32::MAX,
+            journal_keep_days: u32::MAX,
         }
     }
 }

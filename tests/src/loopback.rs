@@ -21,8 +21,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tollgate_audit::SigningKey;
 use tollgate_proxy::{
-    Capacity, CertificateAuthority, Dialer, Gate, Journal, LimitSetting, Limits, Pin, Pool, Resolver, Rules, Setup,
-    Sockets, upstream_config,
+    Capacity, CertificateAuthority, Dialer, Gate, Journal, LimitSetting, Limits, Pin, Pool, Resolver, Rotation, Rules,
+    Setup, Sockets, upstream_config,
 };
 use tollgate_secrets::{Secret, SecretName, Vault};
 
@@ -210,7 +210,7 @@ impl Plan {
     pub fn start(self, upstreams: &Upstreams) -> Loopback {
         let folder = tempfile::tempdir().expect("a folder");
         let key = SigningKey::from_seed(&[1; 32]).expect("32 bytes");
-        let journal = Arc::new(Journal::create(folder.path(), "000001", "test/000001", key).expect("a journal"));
+        let journal = Arc::new(Journal::open(folder.path(), "test", key, Rotation::default()).expect("a journal"));
         let policy = tollgate_policy::load(&self.policy).unwrap_or_else(|found| panic!("{found}"));
         let rules = Arc::new(Rules::new(policy, Arc::new(Vault::new(self.secrets))));
         let limits = Limits::with(&self.limits);

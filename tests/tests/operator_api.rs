@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::Value;
-use tollgate_tests::{Staying, free_port};
+use tollgate_tests::{LISTENERS, Proxy, Staying, finish, free_port, two_agents};
 
 const POLICY: &str = "
 version: 1
@@ -49,13 +49,7 @@ impl Served {
 
     /// Status and body of a request with these headers.
     fn ask(&self, line: &str, headers: &[(&str, &str)]) -> (u16, String) {
-        let mut stream = self.connect();
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        write!(stream, "{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").expect("asked");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        (head[9..12].parse().expect("a status"), body.to_owned())
+        ask(self.connect(), line, headers)
     }
 
     /// One connection from inside to where the policy allows nothing.
@@ -69,6 +63,39 @@ impl Served {
         let (host, token) = (self.address.to_string(), format!("Bearer {}", self.token()));
         self.ask(line, &[("Host", &host), ("Authorization", &token)])
     }
+}
+
+fn ask(mut stream: TcpStream, line: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    write!(stream, "{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head[9..12].parse().expect("a status"), body.to_owned())
+}
+
+#[test]
+fn a_proxy_serves_it_on_an_address_as_well() {
+    let bench = two_agents(LISTENERS);
+    let host = SocketAddr::from(([127, 0, 0, 1], free_port())).to_string();
+    let proxy = Proxy::start_as(bench.proxy().args(["--api", &host]));
+    let file = bench.path("home/proxies/proxy/api.token");
+    let token = format!("Bearer {}", std::fs::read_to_string(&file).expect("a token"));
+    let check = |line: &str, headers: &[(&str, &str)], status: u16, said: &str| {
+        let answer = ask(TcpStream::connect(&host).expect("it listens"), line, headers);
+        assert!(answer.0 == status && answer.1.contains(said), "{line} {headers:?}: {answer:?}");
+    };
+    let owner = [("Host", host.as_str()), ("Authorization", token.as_str())];
+    check("GET /healthz", &owner, 200, "\"is_healthy\":true");
+    check("GET /metrics", &owner, 200, "tollgate_limit 4096");
+    check("GET /v1/status", &owner, 200, "\"name\":\"alice\"");
+    check("GET /v1/status", &owner[..1], 401, "");
+    check("GET /v1/status", &[("Host", "evil.test"), owner[1]], 421, "");
+    let ended = proxy.stop();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(!file.exists(), "the token ends with the proxy");
+    let elsewhere = finish(bench.proxy().args(["--api", "0.0.0.0:9180"]));
+    assert!(elsewhere.code == 2 && elsewhere.stderr.contains("has to be of the loopback"), "{elsewhere:?}");
 }
 
 #[test]

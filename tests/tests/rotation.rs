@@ -141,6 +141,41 @@ async fn k9_rotation_under_load_costs_no_request_and_is_in_force_at_once() {
     assert!(rate > REQUESTS_PER_SECOND as f64 / 4.0, "{rate:.0} requests a second");
 }
 
+/// The rules of the other test and 1,000 that nobody asks for.
+fn large_policy(number: u64) -> String {
+    let rules: String =
+        (0..1000).map(|rule| format!("\n          - allow: {{ method: GET, path: /{number}/*/{rule} }}")).collect();
+    let more = format!("\n      - host: other.test\n        port: 443\n        protocol: rest\n        rules:{rules}");
+    POLICY.replacen("access: full }", &format!("access: full }}{more}"), 1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_of_1000_rules_under_load_cost_no_request() {
+    let (upstreams, arrived) = (Upstreams::new(), Arrived::default());
+    let server = upstream(&upstreams, &arrived);
+    let plan = Plan::new(POLICY).pin("api.test:443", server.address).secret("TOKEN", &value(0), PLACEHOLDER);
+    let gate = Arc::new(plan.start(&upstreams));
+    let until = Instant::now() + Duration::from_secs(1);
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        clients.spawn(requests(Arc::clone(&gate), client, until, Arc::default()));
+    }
+    let mut policies = 0;
+    while Instant::now() < until {
+        policies += 1;
+        let rules = Arc::clone(&gate.rules);
+        let put = move || rules.replace_policy(tollgate_policy::load(&large_policy(policies)).expect("a policy"));
+        let put = tokio::task::spawn_blocking(put).await.expect("put in force");
+        assert!(put.is_some_and(|now| now.number == policies + 1), "each is another one");
+    }
+    let mut sent = 0;
+    while let Some(client) = clients.join_next().await {
+        sent += client.expect("no request fails").len();
+    }
+    assert_eq!(arrived.lock().expect("nobody panics").len(), sent, "every request came, and once");
+    assert!(policies >= 3 && sent > 100, "{policies} policies, {sent} requests");
+}
+
 /// The reply to a request is searched for the value that the request carried, however many others came meanwhile.
 #[tokio::test]
 async fn k9_a_slow_reply_is_searched_for_the_value_that_it_was_sent() {

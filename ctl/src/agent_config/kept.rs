@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::file;
 use crate::credentials::Store;
-use crate::definition::Definition;
+use crate::definition::{Definition, Options};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, write_private};
 
@@ -49,6 +49,21 @@ pub fn keep(
     let path = path(sandbox);
     let written = serde_json::to_vec_pretty(&kept).map_err(std::io::Error::from);
     written.and_then(|text| write_private(&path, &text)).map_err(|e| unusable(&path, &e))
+}
+
+/// What the agent gets at the next start; empty where nothing was set.
+pub fn document(sandbox: &SandboxFolder) -> Result<Map<String, Value>, Failure> {
+    load(sandbox).map(|kept| kept.document)
+}
+
+/// Leaves out what tokens of the configuration became and the store holds no longer, and gives the names: the agent's references
+/// to them are refused until they are set anew, and the rest of the sandbox starts.
+pub fn leave_out_reset(home: &Home, sandbox: &SandboxFolder, options: &mut Options) -> Result<Vec<String>, Failure> {
+    let Kept { credentials, .. } = load(sandbox)?;
+    let entries = Store::of(home).read()?;
+    let gone: Vec<_> = credentials.into_iter().filter(|name| !entries.0.contains_key(name)).collect();
+    options.secrets.retain(|secret| !gone.iter().any(|name| *secret == format!("{name}=store")));
+    Ok(gone)
 }
 
 /// Gives a sandbox that was started again what was kept of its agent's configuration.

@@ -12,7 +12,7 @@ pub mod redact;
 use std::time::Duration;
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tollgate_model::Authority;
 use tollgate_policy::document::check as check_document;
 use tollgate_policy::hosts::HostPattern;
@@ -21,14 +21,14 @@ use tollgate_wire::credentials::Attach;
 use tollgate_wire::policy::Shown;
 
 use bearer::Token;
-pub use kept::{forget, restore};
+pub use kept::{forget, leave_out_reset, restore};
 use key::GATEWAY;
 pub use key::{Key, KeyError};
 
 use crate::commands::Running;
 use crate::credentials::Store;
 use crate::failure::{Failure, Kind};
-use crate::home::Home;
+use crate::home::{Claim, Home, SandboxFolder};
 use crate::operator::{ATTACH_CREDENTIAL, POLICY};
 
 /// A policy is in force and a credential attached within milliseconds.
@@ -42,14 +42,40 @@ pub struct Set {
 
 /// The whole configuration, or what stands at a key; nothing where nothing does. What looks like a secret is not shown.
 pub fn get(sandbox: &Running, key: Option<&Key>) -> Result<Option<Value>, Failure> {
-    let mut document = file::read(&sandbox.folder)?;
+    Ok(shown(file::read(&sandbox.folder)?, key))
+}
+
+/// The same of a sandbox that does not run: what its agent gets at the next start.
+pub fn get_kept(sandbox: &SandboxFolder, key: Option<&Key>) -> Result<Option<Value>, Failure> {
+    kept::document(sandbox).map(|document| shown(document, key))
+}
+
+fn shown(mut document: Map<String, Value>, key: Option<&Key>) -> Option<Value> {
     document.remove(GATEWAY);
     let document = Value::Object(document);
     let found = match key {
         Some(key) => key.get(&document).cloned(),
         None => Some(document),
     };
-    Ok(found.map(redact::value))
+    found.map(redact::value)
+}
+
+/// Sets a key of what the agent of a sandbox gets at its next start. A token is bound in the policy of one that runs alone.
+pub fn set_kept(stopped: &Claim, key: &Key, mut value: Value) -> Result<(), Failure> {
+    let sandbox = &stopped.folder;
+    let usage = |e: &dyn std::fmt::Display| Failure::new(Kind::Usage, e.to_string());
+    let tokens = bearer::take(&mut value, key.parts(), &sandbox.name).map_err(|e| usage(&e))?;
+    if let Some(token) = tokens.first() {
+        let (name, service) = (&sandbox.name, &token.service);
+        let message = format!(
+            "the token for {service} has to be bound in the policy of {name}, which does not run, so nothing changed; first run: \
+             tollgate sandbox start {name}"
+        );
+        return Err(Failure::new(Kind::Other, message));
+    }
+    let mut document = kept::document(sandbox)?;
+    key.set(&mut document, value).map_err(|e| usage(&e))?;
+    kept::keep(sandbox, &document, std::iter::empty())
 }
 
 /// Sets a key. Whatever can be refused is refused before anything has changed.

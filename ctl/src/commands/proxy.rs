@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::run::runtime;
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::operator::Address;
+use crate::output::{Output, print_json};
 use crate::standalone::{ConfigFile, Ending, Prepared, Running, ServiceManager, State, exports};
 
 /// The arguments of `tollgate proxy`.
@@ -18,6 +20,10 @@ pub struct ProxyArguments {
     /// The configuration; it and every file that it names are followed while the proxy runs
     #[arg(long, global = true, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
+    /// Serve the operator API on this address of the loopback as well, for whoever has the token in the file api.token of the
+    /// proxy's folder
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    api: Option<Address>,
     /// Say nothing but warnings and errors
     #[arg(long, short)]
     quiet: bool,
@@ -28,7 +34,11 @@ pub struct ProxyArguments {
 #[derive(Debug, Subcommand)]
 enum ProxyCommand {
     /// Read everything that a start would read, say what is wrong with it, and end
-    Check,
+    Check {
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Print what an agent needs in its environment: the proxy with its token, what to trust, its placeholders
     Env {
         /// The agent, as the configuration calls it
@@ -68,8 +78,8 @@ with 0; a second one does not wait. Sockets and readiness follow sd_listen_fds(3
 pub fn proxy(arguments: ProxyArguments) -> Result<ExitCode, Failure> {
     let file = ConfigFile::new(&arguments.config)?;
     match arguments.command {
-        None => serve(file, arguments.quiet),
-        Some(ProxyCommand::Check) => check(&file),
+        None => serve(file, arguments.api, arguments.quiet),
+        Some(ProxyCommand::Check { output }) => check(&file, output),
         Some(ProxyCommand::Env { agent, address, ca_folder, output }) => {
             print_environment(&exports(&file, &agent, address.as_deref(), ca_folder.as_deref())?, output);
             Ok(ExitCode::SUCCESS)
@@ -77,7 +87,7 @@ pub fn proxy(arguments: ProxyArguments) -> Result<ExitCode, Failure> {
     }
 }
 
-fn serve(file: ConfigFile, quiet: bool) -> Result<ExitCode, Failure> {
+fn serve(file: ConfigFile, api: Option<Address>, quiet: bool) -> Result<ExitCode, Failure> {
     let prepared = Prepared::new(file)?;
     warn(prepared.warnings());
     let lines = prepared.describe();
@@ -85,7 +95,7 @@ fn serve(file: ConfigFile, quiet: bool) -> Result<ExitCode, Failure> {
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let running = prepared.serve()?;
+        let running = prepared.serve(api)?;
         if !quiet {
             lines.iter().for_each(|line| eprintln!("tollgate: {line}"));
             eprintln!("tollgate: ready: {}", running.summary());
@@ -132,8 +142,17 @@ async fn keep_alive(manager: &ServiceManager) {
     }
 }
 
-fn check(file: &ConfigFile) -> Result<ExitCode, Failure> {
-    warn(&file.check()?);
+fn check(file: &ConfigFile, output: Output) -> Result<ExitCode, Failure> {
+    let found = file.check();
+    if output == Output::Json {
+        let (errors, warnings) = match &found {
+            Ok(warnings) => (Vec::new(), warnings.as_slice()),
+            Err(failure) => (failure.message().lines().collect(), [].as_slice()),
+        };
+        print_json(&json!({ "valid": found.is_ok(), "errors": errors, "warnings": warnings }));
+        return found.map(|_| ExitCode::SUCCESS);
+    }
+    warn(&found?);
     println!("the configuration and everything that it names can be used");
     Ok(ExitCode::SUCCESS)
 }
@@ -149,7 +168,7 @@ fn print_environment(variables: &[(String, String)], output: Output) {
         }
         Output::Json => {
             let map: std::collections::BTreeMap<_, _> = variables.iter().map(|(name, value)| (name, value)).collect();
-            println!("{}", serde_json::to_string_pretty(&map).expect("a map of text always serialises"));
+            print_json(&map);
         }
     }
 }

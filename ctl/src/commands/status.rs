@@ -9,7 +9,7 @@ use tollgate_wire::status::Status;
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, check_name};
 use crate::operator::{ClientError, STATUS, fetch};
-use crate::output::Output;
+use crate::output::{Output, print_json};
 use crate::suggestion::suggest;
 
 /// One thing that runs.
@@ -48,7 +48,7 @@ pub fn status(name: Option<&str>, output: Output) -> Result<ExitCode, Failure> {
         found.extend(running(answer, "proxy", folder, name)?);
     }
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&found).expect("status is text and numbers")),
+        Output::Json => print_json(&found),
         Output::Text if found.is_empty() => println!("no sandbox is running, and no proxy"),
         Output::Text => found.iter().for_each(print),
     }

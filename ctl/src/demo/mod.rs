@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use secrecy::SecretString;
 use tempfile::TempDir;
-use tollgate_proxy::Pin;
+use tollgate_proxy::{JournalFolder, Pin};
 use tollgate_secrets::SecretName;
 use tollgate_supervisor::Outcome;
 
@@ -43,7 +43,7 @@ pub fn run() -> Result<ExitCode, Failure> {
     let service = Service::bind(&stage.path("service-ca.pem"), &[API, FILES]).map_err(|e| broken(&e))?;
     println!("Tollgate demo: an agent in a sandbox, a service on {}, nothing else.\n", service.address());
     let session = Session::prepare(stage.order(&service)?)?;
-    let journal = session.journal_path().to_owned();
+    let journal = JournalFolder::new(session.journal_path());
     let (outcome, seen) = runtime()?.block_on(async {
         let seen = service
             .serve(Some(Edit { file: stage.path("policy.yaml"), text: stage.policy(DRAFTS) }))

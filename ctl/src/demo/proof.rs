@@ -5,6 +5,7 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tollgate_audit::verify_journal;
+use tollgate_proxy::JournalFolder;
 
 use super::real_token;
 use super::service::Arrived;
@@ -15,7 +16,7 @@ use crate::failure::{Failure, Kind};
 const EXPECTED: [&str; 4] = ["GET /v1/hello", "GET /v1/hello", "POST /v1/policy-please", "GET /v1/drafts"];
 
 /// Prints what was seen and proved; fails when anything is not as it should be.
-pub fn show(seen: &[Arrived], journal: &Path, key: &Path) -> Result<(), Failure> {
+pub fn show(seen: &[Arrived], journal: &JournalFolder, key: &Path) -> Result<(), Failure> {
     show_service(seen)?;
     show_journal(journal, key)
 }
@@ -33,10 +34,11 @@ fn show_service(seen: &[Arrived]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show_journal(path: &Path, key: &Path) -> Result<(), Failure> {
+fn show_journal(journal: &JournalFolder, key: &Path) -> Result<(), Failure> {
     let broken = |e: &dyn std::fmt::Display| Failure::new(Kind::Other, format!("the journal: {e}"));
-    let journal = std::fs::read(path).map_err(|e| broken(&e))?;
-    let head = std::fs::read(path.with_extension("head")).map_err(|e| broken(&e))?;
+    // One segment holds all that a demo records.
+    let head = std::fs::read(journal.head(1)).map_err(|e| broken(&e))?;
+    let journal = std::fs::read(journal.records(1)).map_err(|e| broken(&e))?;
     let key = read_key(key)?;
     let verify = |journal: &[u8]| verify_journal(journal, &head, &key);
     let summary = verify(&journal).map_err(|e| broken(&e))?;

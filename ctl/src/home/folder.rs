@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use tollgate_proxy::JournalFolder;
 
 use super::{PRIVATE_FOLDER, state};
 use crate::failure::{Failure, Kind};
@@ -125,19 +126,9 @@ impl SandboxFolder {
         self.path.join("journal")
     }
 
-    /// Names of the journal's segments, oldest first.
-    pub fn segments(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.journal()).into_iter().flatten().flatten();
-        let mut found: Vec<_> =
-            entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".jsonl").map(str::to_owned)).collect();
-        found.sort();
-        found
-    }
-
-    /// The name of the next segment.
-    pub fn next_segment(&self) -> String {
-        let last = self.segments().last().and_then(|name| name.parse::<u32>().ok()).unwrap_or(0);
-        format!("{:06}", last + 1)
+    /// The journal's segments.
+    pub fn segments(&self) -> JournalFolder {
+        JournalFolder::new(&self.journal())
     }
 }
 

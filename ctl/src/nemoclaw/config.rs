@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use crate::agent_config::{self, Key, Set};
 use crate::commands::Running;
+use crate::commands::sandbox::not_kept;
+use crate::definition::Definition;
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
 
@@ -76,8 +78,12 @@ pub fn config(name: &str, command: ConfigCommand) -> Result<(), Failure> {
 fn get(name: &str, key: Option<&str>, format: Format) -> Result<(), Failure> {
     let parsed = key.map(read_key).transpose()?;
     let sandbox = Running::find(Some(name.to_owned()))?;
-    let found = agent_config::get(&sandbox, parsed.as_ref())?
-        .ok_or_else(|| Failure::new(Kind::Other, format!("nothing is set at `{}`", key.unwrap_or_default())))?;
+    let found = match sandbox.folder.is_held() {
+        true => agent_config::get(&sandbox, parsed.as_ref())?,
+        false => agent_config::get_kept(&sandbox.folder, parsed.as_ref())?,
+    };
+    let found =
+        found.ok_or_else(|| Failure::new(Kind::Other, format!("nothing is set at `{}`", key.unwrap_or_default())))?;
     match format {
         Format::Json => println!("{found:#}"),
         Format::Yaml => print!("{}", tollgate_policy::yaml::write(&found)),
@@ -89,6 +95,15 @@ fn set(name: &str, key: &str, value: String) -> Result<(), Failure> {
     let key = read_key(key)?;
     let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
     let sandbox = Running::find(Some(name.to_owned()))?;
+    if !sandbox.folder.is_held() {
+        if Definition::load(&sandbox.folder)?.is_none() {
+            return Err(not_kept(name));
+        }
+        // Held meanwhile, so that nobody starts it with half of it.
+        agent_config::set_kept(&Home::open()?.claim(name)?, &key, value)?;
+        println!("✓ Set {key} of {name}, for its next start");
+        return Ok(());
+    }
     let Set { moved } = agent_config::set(&Home::open()?, &sandbox, &key, value)?;
     for (credential, service) in moved {
         println!("the token for {service} is the credential {credential} now; the agent sees a reference to it");

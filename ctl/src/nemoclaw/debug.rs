@@ -78,10 +78,12 @@ fn of_running(name: &str) -> String {
 
 /// The last records of the newest segment.
 fn journal(folder: &SandboxFolder) -> String {
-    let Some(segment) = folder.segments().pop() else { return String::new() };
-    let path = folder.journal().join(format!("{segment}.jsonl"));
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
+    let segments = folder.segments();
+    let newest = segments.segments().map(|mut found| found.pop());
+    let text = match newest.and_then(|newest| newest.map(|newest| std::fs::read(segments.records(newest))).transpose())
+    {
+        Ok(Some(text)) => text,
+        Ok(None) => return String::new(),
         Err(error) => return format!("-- journal: {error}\n"),
     };
     let records: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(Record::parse).collect();

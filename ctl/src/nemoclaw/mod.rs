@@ -9,6 +9,7 @@ mod policy;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, stdin};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -17,7 +18,9 @@ use serde_json::json;
 use tollgate_policy::diagnostic::closest;
 
 use crate::commands::logs::{Filter, Style, Wanted, show_journal, since};
-use crate::commands::sandbox::{self as life, GetArguments, ListArguments, Tty, run_inside, running, shell};
+use crate::commands::sandbox::{
+    self as life, DownloadArguments, GetArguments, ListArguments, Tty, UploadArguments, run_inside, running, shell,
+};
 use crate::commands::{CompletionsArguments, CredentialCommand, completions, credential, status};
 use crate::detached::Sandbox;
 use crate::failure::{Failure, Kind};
@@ -122,6 +125,20 @@ enum OneCommand {
         yes: bool,
         #[arg(long, hide = true)]
         cleanup_gateway: bool,
+    },
+    /// Copy a file or folder of this machine into it
+    Upload {
+        /// The file or folder
+        local: PathBuf,
+        /// The folder inside; the agent's working directory if absent
+        remote: Option<PathBuf>,
+    },
+    /// Copy a file or folder out of it
+    Download {
+        /// The file or folder inside
+        remote: PathBuf,
+        /// The folder of this machine; the working directory if absent
+        local: Option<PathBuf>,
     },
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -238,6 +255,10 @@ fn one(name: &str, command: Option<OneCommand>) -> Result<ExitCode, Failure> {
         OneCommand::PolicyRemove(arguments) => policy::policy(name, policy::PolicyCommand::Remove(arguments))?,
         OneCommand::PolicyList(arguments) => policy::policy(name, policy::PolicyCommand::List(arguments))?,
         OneCommand::Destroy { yes, .. } => destroy(name, yes)?,
+        OneCommand::Upload { local, remote } => life::upload(UploadArguments { name: name.to_owned(), local, remote })?,
+        OneCommand::Download { remote, local } => {
+            life::download(DownloadArguments { name: name.to_owned(), remote, local })?;
+        }
         OneCommand::Other(words) => return Err(other(name, &words)),
     }
     Ok(ExitCode::SUCCESS)
@@ -328,10 +349,7 @@ const ELSEWHERE_NAMED: &[(&[&str], &str)] = &[
         &["snapshot", "rebuild"],
         "a sandbox is made of this machine's files: keep those; `tollgate sandbox get NAME` names its folder",
     ),
-    (
-        &["upload", "download", "share"],
-        "the sandbox's working directory is the folder that it was created in; put files there",
-    ),
+    (&["share"], "the sandbox's working directory is the folder that it was created in; put files there"),
     (&["doctor"], "use `tollgate doctor --inside`"),
     (&["inference"], "say in the policy which services its agent may use"),
     (

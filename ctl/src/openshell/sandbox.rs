@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::create::{Create, FILES, create};
+use super::create::{Create, create};
 use super::provider::{Format, Rest, missing};
 use crate::commands::sandbox::{
-    self as life, ExecOptions, GetArguments, Tty, all, created, described, get, run_inside, running, shell,
+    self as life, DownloadArguments, ExecOptions, GetArguments, Tty, UploadArguments, all, created, described,
+    download, get, run_inside, running, shell, upload,
 };
 use crate::detached::{Phase, Sandbox};
 use crate::failure::Failure;
@@ -71,9 +72,9 @@ pub enum SandboxCommand {
         names: Vec<String>,
     },
     /// Copy files into a sandbox
-    Upload(Rest),
+    Upload(UploadArguments),
     /// Copy files out of a sandbox
-    Download(Rest),
+    Download(DownloadArguments),
     /// Settings for ssh
     SshConfig(Rest),
     /// Change the providers of a sandbox
@@ -99,9 +100,8 @@ pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
         SandboxCommand::Delete { names } => {
             life::each(&names, |name| life::delete(name).map(|()| done("Deleted", name)))?
         }
-        SandboxCommand::Upload(_) | SandboxCommand::Download(_) => {
-            return Err(missing("sandbox upload and download", FILES));
-        }
+        SandboxCommand::Upload(arguments) => upload(arguments)?,
+        SandboxCommand::Download(arguments) => download(arguments)?,
         SandboxCommand::SshConfig(_) => {
             return Err(missing(
                 "sandbox ssh-config",

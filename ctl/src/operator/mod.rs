@@ -92,23 +92,20 @@ impl Server {
             .merge(policy::router(policies))
             .merge(observed(&shared).router());
         let router = documented(router, "Operator API of a sandbox");
-        let mut server = Self::listen(folder, router.clone())?;
-        if let Some(address) = address {
-            server.0.push(network::serve(folder, address, router)?);
-        }
-        Ok(server)
+        Self::listen(folder, router, address)
     }
 
-    /// Listens on the socket in a state folder, mode 0600, in a folder of mode 0700.
-    pub fn listen(folder: &SandboxFolder, router: Router) -> Result<Self, Failure> {
+    /// Listens on the socket in a state folder, mode 0600, in a folder of mode 0700; beside it on `address`, where there is one.
+    pub fn listen(folder: &SandboxFolder, router: Router, address: Option<Address>) -> Result<Self, Failure> {
         let listener = OwnersOnly::bind(&folder.socket())?;
+        let further = address.map(|address| network::serve(folder, address, router.clone())).transpose()?;
         let service = router.into_make_service_with_connect_info::<policy::Peer>();
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, service).await {
                 tracing::error!(%error, "the control socket is closed");
             }
         });
-        Ok(Self(vec![task]))
+        Ok(Self([task].into_iter().chain(further).collect()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The revisions of one sandbox, in memory and on disk.
 
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tollgate_wire::policy::Origin;
@@ -12,6 +13,14 @@ use super::{Entry, Folder, FolderError, History, Step};
 pub struct Archive {
     history: History,
     folder: Folder,
+    /// Notes that the last one came into force.
+    noting: Option<JoinHandle<()>>,
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        self.noted();
+    }
 }
 
 impl Archive {
@@ -22,7 +31,7 @@ impl Archive {
     pub fn open(folder: PathBuf) -> Result<(Self, Vec<FolderError>), FolderError> {
         let folder = Folder::new(folder);
         let (entries, last, damaged) = folder.entries()?;
-        Ok((Self { history: History::new(entries, last), folder }, damaged))
+        Ok((Self { history: History::new(entries, last), folder, noting: None }, damaged))
     }
 
     /// What is kept.
@@ -56,13 +65,31 @@ impl Archive {
         self.folder.write(entry, text)
     }
 
-    /// Notes that a revision that was kept is in force. It is: what cannot be noted of that on disk changes nothing.
+    /// Notes that a revision that was kept is in force. It is: what cannot be noted of that on disk changes nothing. So whoever
+    /// brought it does not wait for the disk once more; the next revision does, and the end.
     pub fn loaded(&mut self, entry: Entry, text: &str) {
         let entry = Entry { loaded_at_ms: Some(now_ms()), ..entry };
-        if let Err(error) = self.folder.write(&entry, text) {
-            tracing::warn!(%error, "that a policy revision came into force could not be noted");
+        self.noted();
+        let (folder, noted, text) = (self.folder.clone(), entry.clone(), text.to_owned());
+        let note = move || {
+            if let Err(error) = folder.write(&noted, &text) {
+                tracing::warn!(%error, "that a policy revision came into force could not be noted");
+            }
+        };
+        match std::thread::Builder::new().name("revision".to_owned()).spawn(note) {
+            Ok(noting) => self.noting = Some(noting),
+            Err(error) => tracing::warn!(%error, "that a policy revision came into force could not be noted"),
         }
         self.add(entry);
+    }
+
+    /// Waits until it is noted that the last one came into force.
+    pub(super) fn noted(&mut self) {
+        if let Some(noting) = self.noting.take()
+            && noting.join().is_err()
+        {
+            tracing::warn!("that a policy revision came into force could not be noted");
+        }
     }
 
     fn add(&mut self, entry: Entry) {

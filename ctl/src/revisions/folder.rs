@@ -10,7 +10,7 @@ use super::Entry;
 use crate::home::write_private;
 
 /// The folder of one sandbox's revisions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
 
 /// Why a revision cannot be kept or read.

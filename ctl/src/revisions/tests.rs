@@ -140,6 +140,7 @@ fn what_is_forgotten_leaves_the_disk() {
     for number in 0..MAX_REVISIONS + 2 {
         bring(&mut archive, &number.to_string());
     }
+    archive.noted();
     assert_eq!(std::fs::read_dir(place.path()).expect("read").count(), MAX_REVISIONS);
     assert_eq!(archive.text(3).expect("readable"), None);
     assert_eq!(archive.text(4).expect("readable").as_deref(), Some("2"));
@@ -157,6 +158,7 @@ fn a_start_begins_with_its_file() {
     archive.begin("a", "a", 7).expect("begun");
     bring(&mut archive, "b");
     assert_eq!(active(&archive), Some(2));
+    archive.noted();
     for (text, expected) in [("b", 2), ("a", 3), ("a", 3), ("b", 4)] {
         let mut archive = open();
         archive.begin(text, text, 7).expect("begun");

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use tollgate_audit::Event;
 use tollgate_proxy::{
     Capacity, CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool,
-    Resolver, Rules, Setup, Sockets, Workers, upstream_config,
+    Resolver, Rotation, Rules, Setup, Sockets, Workers, upstream_config,
 };
 use tollgate_secrets::Vault;
 use tollgate_supervisor::{Confined, LaunchError};
@@ -135,7 +135,7 @@ impl Session {
         let authority =
             CertificateAuthority::new(&name, &limits).map_err(|e| Failure::new(Kind::Other, e.to_string()))?;
         trust::write(folder, &authority, java_is_seen(&cell))?;
-        let journal = open_journal(&home, folder)?;
+        let journal = open_journal(&home, folder, &limits)?;
         let rules = Arc::new(Rules::new(policy, vault));
         let opened = Policies::open(file, &content, &rules, &journal, folder);
         let policies = opened.inspect_err(|failure| abandon(&journal, failure.message()))?;
@@ -239,7 +239,7 @@ impl Session {
         &self.claim.folder
     }
 
-    /// Where its journal is.
+    /// The folder of its journal.
     pub fn journal_path(&self) -> &Path {
         self.journal.path()
     }
@@ -265,10 +265,8 @@ impl Session {
 }
 
 /// The next segment of the sandbox's journal.
-fn open_journal(home: &Home, folder: &SandboxFolder) -> Result<Arc<Journal>, Failure> {
-    let segment = folder.next_segment();
-    let session = format!("{}/{segment}", folder.name);
-    let journal = Journal::create(&folder.journal(), &segment, &session, home.journal_key()?);
+fn open_journal(home: &Home, folder: &SandboxFolder, limits: &Limits) -> Result<Arc<Journal>, Failure> {
+    let journal = Journal::open(&folder.journal(), &folder.name, home.journal_key()?, Rotation::of(limits));
     journal.map(Arc::new).map_err(journal_failure)
 }
 

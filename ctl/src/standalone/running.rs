@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_audit::Event;
-use tollgate_proxy::{Capacity, Front, Journal, Workers};
+use tollgate_proxy::{Capacity, Front, Journal, Limits, Rotation, Workers};
 
 use super::agents::{Common, Member, Trust, roster};
 use super::config::{Authority, Config};
@@ -64,7 +64,7 @@ impl Prepared {
         let limits = fresh.config.limits.clone();
         let workers = start_workers()?;
         let common = Common {
-            journal: start_journal(&home, &folder)?,
+            journal: start_journal(&home, &folder, &limits.gate)?,
             authority,
             capacity: Capacity::served_by(workers.crew(), limits.gate.connections),
             limits: limits.clone(),
@@ -97,16 +97,16 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// Serves. Needs a runtime.
-    pub fn serve(self) -> Result<Running, Failure> {
+    /// Serves, and the operator API on `api` as well, where that is an address. Needs a runtime.
+    pub fn serve(self, api: Option<operator::Address>) -> Result<Running, Failure> {
         let mut running = self.running;
         for Open { socket, door, .. } in self.sockets {
             let failed = |e| Failure::new(Kind::Other, format!("the proxy cannot serve: {e}"));
             running.front.listen(socket, door).map_err(failed)?;
         }
         running.members.iter_mut().for_each(Member::keep);
-        running.operator =
-            Some(operator::Server::listen(&running.folder, running.facts.router(&running.common.journal))?);
+        let router = running.facts.router(&running.common.journal);
+        running.operator = Some(operator::Server::listen(&running.folder, router, api)?);
         Ok(running)
     }
 
@@ -238,7 +238,9 @@ impl Running {
             }
         };
         drop(self.operator);
-        let _ = std::fs::remove_file(self.folder.socket());
+        for left in [self.folder.socket(), self.folder.path.join(operator::TOKEN_FILE)] {
+            let _ = std::fs::remove_file(left);
+        }
         let (ending, how) = match drained {
             true => (Ending::Drained, "every connection had ended"),
             false => (Ending::Cut, "connections that were left were cut"),
@@ -279,10 +281,9 @@ fn watch(file: &ConfigFile, config: &Config) -> Result<Watch, Failure> {
     Watch::start(&files)
 }
 
-fn start_journal(home: &Home, folder: &SandboxFolder) -> Result<Arc<Journal>, Failure> {
-    let segment = folder.next_segment();
-    let session = format!("proxy-{}/{segment}", folder.name);
-    let journal = Journal::create(&folder.journal(), &segment, &session, home.journal_key()?);
+fn start_journal(home: &Home, folder: &SandboxFolder, limits: &Limits) -> Result<Arc<Journal>, Failure> {
+    let source = format!("proxy-{}", folder.name);
+    let journal = Journal::open(&folder.journal(), &source, home.journal_key()?, Rotation::of(limits));
     journal.map(Arc::new).map_err(journal_failure)
 }
 

@@ -31,7 +31,7 @@ pub struct ProxyStatus {
     pub drain_seconds: u64,
     /// Why the last change of a file was refused; empty when everything is in force.
     pub refused: String,
-    /// The journal's file.
+    /// The journal's folder.
     pub journal: String,
 }
 

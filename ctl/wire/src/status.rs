@@ -39,6 +39,6 @@ pub struct Status {
     /// Bounds by name.
     #[schema(value_type = Object)]
     pub limits: serde_json::Map<String, serde_json::Value>,
-    /// The journal's file.
+    /// The journal's folder.
     pub journal: String,
 }

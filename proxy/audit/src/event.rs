@@ -6,6 +6,20 @@ use serde::Serialize;
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum Event<'a> {
+    /// A journal goes on in this file: the first record of every segment but the first.
+    Segment {
+        /// Session of the segment before.
+        follows: &'a str,
+        /// Number of its last record.
+        records: u64,
+        /// Hash of that record, 64 hexadecimal digits.
+        last_hash: &'a str,
+        /// Bytes after it that were taken away: half a record, left by a process that was killed.
+        #[serde(skip_serializing_if = "is_zero")]
+        dropped_bytes: u64,
+        /// Number of the oldest segment that is kept.
+        kept_from: u32,
+    },
     /// A session began.
     Open {
         /// Version of the program that writes.
@@ -217,4 +231,10 @@ impl Event<'_> {
     pub fn write_body(&self, out: &mut Vec<u8>) {
         serde_json::to_writer(out, self).expect("events hold only text and numbers, which always serialise");
     }
+}
+
+/// As serde asks for it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -22,6 +22,7 @@ pub mod digest;
 mod event;
 mod export;
 pub mod head;
+pub mod segment;
 mod verify;
 mod view;
 
@@ -29,5 +30,6 @@ pub use chain::Chain;
 pub use event::{Event, Program, Verdict};
 pub use export::{Export, Extent, Format, is_export, verify_export};
 pub use head::{Head, HeadError, SigningKey};
+pub use segment::{End, Follows, Gap, verify_order};
 pub use verify::{Flaw, FlawKind, Summary, verify_chain, verify_journal};
 pub use view::{Record, Severity};

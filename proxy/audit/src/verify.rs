@@ -7,18 +7,23 @@ use serde::Deserialize;
 use crate::chain::{HASH_FIELD, anchor};
 use crate::digest::{hex, sha256};
 use crate::head::{Head, HeadError};
+use crate::segment::{Follows, Gap};
 
 /// A journal that holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Number of records.
     pub records: u64,
+    /// Number of the last one; 0 when there is none.
+    pub last: u64,
     /// Hash of the last one, or the session's anchor when there is none; 64 hexadecimal digits.
     pub last_hash: String,
     /// Records after the signed head: written in the moment before a crash, or by a session that still runs.
     pub beyond_head: u64,
     /// True when the session ended in order.
     pub closed: bool,
+    /// The segment that it follows, where it says so.
+    pub follows: Option<Follows>,
 }
 
 /// The first thing that is wrong.
@@ -64,15 +69,8 @@ pub enum FlawKind {
     #[error("it begins with record {0}: those before are missing; where it was exported with --since, say --part")]
     Beginning(u64),
     /// An export in which segments are missing or not in their order.
-    #[error(
-        "{found} follows {before}: records between were removed or moved; --part accepts segments that are missing"
-    )]
-    Segments {
-        /// The session before.
-        before: String,
-        /// The session that follows.
-        found: String,
-    },
+    #[error(transparent)]
+    Segments(#[from] Gap),
     /// An exported record without what says whose it is.
     #[error("the signed head that an export begins with is missing")]
     Headless,
@@ -119,6 +117,7 @@ pub(crate) struct Walk {
     records: u64,
     /// Hash of the record that the head names.
     signed_hash: Option<String>,
+    follows: Option<Follows>,
 }
 
 impl Walk {
@@ -126,7 +125,7 @@ impl Walk {
     pub(crate) fn whole(session: &str, head: Option<Head>) -> Self {
         let prev = hex(&anchor(session));
         let signed_hash = head.as_ref().filter(|head| head.seq == 0).map(|_| prev.clone());
-        Self { head, prev: Some(prev), last: 0, records: 0, signed_hash }
+        Self { head, prev: Some(prev), last: 0, records: 0, signed_hash, follows: None }
     }
 
     /// From any record on.
@@ -152,6 +151,9 @@ impl Walk {
         if self.head.as_ref().is_some_and(|head| head.seq == link.seq) {
             self.signed_hash = Some(link.hash.clone());
         }
+        if link.seq == 1 {
+            self.follows = Follows::parse(text);
+        }
         (self.last, self.prev) = (link.seq, Some(link.hash));
         self.records += 1;
         Ok(())
@@ -160,7 +162,8 @@ impl Walk {
     /// Nothing follows: does it end where its head says? A flaw comes with the number of the record where it is.
     pub(crate) fn end(self) -> Result<Summary, (u64, FlawKind)> {
         let last_hash = self.prev.unwrap_or_default();
-        let mut summary = Summary { records: self.records, last_hash, beyond_head: 0, closed: false };
+        let (records, last, follows) = (self.records, self.last, self.follows);
+        let mut summary = Summary { records, last, last_hash, beyond_head: 0, closed: false, follows };
         let Some(head) = self.head else { return Ok(summary) };
         match self.signed_hash {
             None if self.last < head.seq => {

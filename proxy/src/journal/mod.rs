@@ -1,10 +1,16 @@
-//! The journal's writer: a thread of its own behind a bounded queue.
+//! The journal: a queue with a bound, and a thread behind it that writes segments.
 //!
 //! Callers only queue. While the queue is full nothing new is let through; how things ended has room of its own behind that.
 //! When that is used up as well, or the disk does not take the bytes, the journal ends, and with it the traffic:
 //! [`Journal::record`] fails from then on, and nothing is forwarded whose decision is not recorded.
 
+mod folder;
 mod queue;
+mod rotation;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -13,10 +19,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::broadcast;
-use tollgate_audit::{Chain, Event, SigningKey};
+use tollgate_audit::{Event, SigningKey};
 
-use self::queue::{Full, QUEUE_RECORDS, Queue};
-use self::writer::{Writer, new_file};
+pub use self::folder::JournalFolder;
+pub use self::rotation::Rotation;
+pub use self::verify::{SegmentError, Verified};
+
+use self::queue::{Full, QUEUE_RECORDS, Queue, now};
+use self::writer::Writer;
 use crate::tally::Tally;
 
 /// Takes records for one session.
@@ -50,24 +60,16 @@ pub enum JournalError {
     Full,
 }
 
-/// Records that one who follows may be behind before some are left out for them.
-const BEHIND_RECORDS: usize = 4096;
-
 impl Journal {
-    /// Starts the journal of a session in two new files of `folder`: `SEGMENT.jsonl` and `SEGMENT.head`.
+    /// Begins the next segment of the journal in `folder`. `source` is whose it is: the session of a segment is that and its number.
     ///
     /// # Errors
-    /// [`JournalError::Unwritable`] when the files exist already, cannot be made, or the first head cannot be written.
-    pub fn create(folder: &Path, segment: &str, session: &str, key: SigningKey) -> Result<Self, JournalError> {
-        let path = folder.join(format!("{segment}.jsonl"));
-        let unwritable = |e: std::io::Error| JournalError::Unwritable { path: path.clone(), reason: e.to_string() };
-        let file = new_file(&path).map_err(unwritable)?;
-        let head = folder.join(format!("{segment}.head"));
-        let chain = Chain::new(session);
-        let (followers, _) = broadcast::channel(BEHIND_RECORDS);
-        let weak = followers.downgrade();
-        let mut writer = Writer { file, written: 0, head, key, chain, buffer: Vec::new(), followers };
-        writer.write_head(false).map_err(unwritable)?;
+    /// [`JournalError::Unwritable`] when the segments that are there cannot be read, or the new one cannot be made.
+    pub fn open(folder: &Path, source: &str, key: SigningKey, rotation: Rotation) -> Result<Self, JournalError> {
+        let unwritable =
+            |e: std::io::Error| JournalError::Unwritable { path: folder.to_owned(), reason: e.to_string() };
+        let writer = Writer::open(JournalFolder::new(folder), source, rotation, key, now()).map_err(unwritable)?;
+        let followers = writer.followers();
         let (queue, death) = (Arc::<Queue>::default(), Arc::<OnceLock<_>>::default());
         let thread = {
             let (queue, death) = (Arc::clone(&queue), Arc::clone(&death));
@@ -77,7 +79,8 @@ impl Journal {
                 .map_err(unwritable)?
         };
         let writer = Mutex::new(Some(thread));
-        Ok(Self { queue, death, writer, path, tally: Tally::default(), followers: weak })
+        let (path, tally) = (folder.to_owned(), Tally::default());
+        Ok(Self { queue, death, writer, path, tally, followers })
     }
 
     /// Queues one record, stamped with the time of this call.
@@ -148,7 +151,7 @@ impl Journal {
         }
     }
 
-    /// The file that the records go to.
+    /// The folder of its segments.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -167,55 +170,3 @@ impl Drop for Journal {
 
 /// Why a journal that was closed takes no records.
 const CLOSED: &str = "the session has ended";
-
-#[cfg(test)]
-mod tests {
-    use super::queue::QUEUE_ENDS;
-    use super::*;
-    use tollgate_audit::verify_journal;
-
-    #[test]
-    fn what_was_recorded_verifies() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let key = SigningKey::from_seed(&[1; 32]).expect("32 bytes");
-        let public = key.public();
-        let journal = Journal::create(folder.path(), "000001", "s/000001", key).expect("created");
-        for number in 0..1000 {
-            journal.record(&Event::Notice { detail: &number.to_string() }).expect("queued");
-        }
-        journal.close("done").expect("closed");
-        assert_eq!(journal.record(&Event::Notice { detail: "late" }), Err(JournalError::Dead(CLOSED.to_owned())));
-        let text = std::fs::read(folder.path().join("000001.jsonl")).expect("written");
-        let head = std::fs::read(folder.path().join("000001.head")).expect("written");
-        let summary = verify_journal(text.as_slice(), &head, &public).expect("whole");
-        assert_eq!((summary.records, summary.closed, summary.beyond_head), (1001, true, 0));
-    }
-
-    #[test]
-    fn r7_a_journal_is_never_continued_by_another() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let create = || {
-            let key = SigningKey::from_seed(&[1; 32]).expect("32 bytes");
-            Journal::create(folder.path(), "000001", "s/000001", key)
-        };
-        let _first = create().expect("created");
-        assert!(matches!(create(), Err(JournalError::Unwritable { .. })));
-    }
-
-    #[test]
-    fn r6_a_full_queue_refuses_what_is_new_and_loses_no_end() {
-        let followers = broadcast::channel(1).0.downgrade();
-        let (queue, death, writer, tally) = Default::default();
-        let journal = Journal { queue, death, writer, path: PathBuf::new(), tally, followers };
-        let (new, end) = (Event::Notice { detail: "" }, Event::Close { reason: "" });
-        for _ in 0..QUEUE_RECORDS {
-            journal.record(&new).expect("there is room");
-        }
-        assert_eq!(journal.record(&new), Err(JournalError::Full));
-        for _ in 0..QUEUE_ENDS {
-            journal.record(&end).expect("there is room for ends");
-        }
-        assert!(matches!(journal.record(&end), Err(JournalError::Dead(_))), "an end was lost");
-        assert!(matches!(journal.record(&new), Err(JournalError::Dead(_))));
-    }
-}

@@ -155,7 +155,8 @@ impl Batch {
     }
 }
 
-fn now() -> i64 {
+/// In microseconds since the Unix epoch.
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

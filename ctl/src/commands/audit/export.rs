@@ -15,7 +15,7 @@ use crate::failure::{Failure, Kind};
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct ExportArguments {
-    /// A sandbox's name, or the file of a journal, with a `/` or a `.` in its name; every journal if absent
+    /// A sandbox's name, or a journal's folder or one file of it, with a `/` or a `.` in its name; every journal if absent
     journal: Option<String>,
     /// As what
     #[arg(long, value_enum, default_value_t)]
@@ -38,8 +38,8 @@ enum Format {
 /// Prints journals; what is no record ends it.
 pub fn export(arguments: &ExportArguments) -> Result<(), Failure> {
     let mut out = BufWriter::new(stdout().lock());
-    for file in journals(arguments.journal.as_deref())? {
-        export_file(&file, arguments, &mut out)?;
+    for journal in journals(arguments.journal.as_deref())? {
+        journal.files()?.iter().try_for_each(|file| export_file(file, arguments, &mut out))?;
     }
     out.flush().map_err(unwritten)
 }

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use tollgate_proxy::JournalFolder;
 
 pub use verify::read_key;
 
 use super::logs::{self, LogsArguments, LogsOptions, Source};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, check_name};
+use crate::output::Output;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -36,6 +38,9 @@ pub struct TailArguments {
     /// Go on until the sandbox ends
     #[arg(long, short)]
     follow: bool,
+    /// How to print: a line for people, or an OCSF event a line
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 /// Does what the command says.
@@ -43,18 +48,39 @@ pub fn audit(command: AuditCommand) -> Result<ExitCode, Failure> {
     match command {
         AuditCommand::Verify(arguments) => verify::verify(&arguments),
         AuditCommand::Export(arguments) => export::export(&arguments).map(|()| ExitCode::SUCCESS),
-        AuditCommand::Tail(TailArguments { name, lines, follow }) => {
-            let options = LogsOptions { follow, lines: Some(lines), ..LogsOptions::default() };
+        AuditCommand::Tail(TailArguments { name, lines, follow, output }) => {
+            let options = LogsOptions { follow, lines: Some(lines), output, ..LogsOptions::default() };
             logs::logs(LogsArguments { name, source: Source::Gate, options }).map(|()| ExitCode::SUCCESS)
         }
     }
 }
 
-/// The journal files that an argument means: there is at least one.
-fn journals(argument: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
-    let found: Vec<PathBuf> = match argument {
+/// What an argument of these commands means.
+enum Kept {
+    /// A journal with all its segments.
+    Folder(JournalFolder),
+    /// One of its segments, or an export.
+    File(PathBuf),
+}
+
+impl Kept {
+    /// Its files, in the order of what they tell.
+    fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        match self {
+            Self::File(path) => Ok(vec![path.clone()]),
+            Self::Folder(folder) => Ok(numbers(folder)?.into_iter().map(|number| folder.records(number)).collect()),
+        }
+    }
+}
+
+/// The journals that an argument means: there is at least one.
+fn journals(argument: Option<&str>) -> Result<Vec<Kept>, Failure> {
+    let found: Vec<Kept> = match argument {
         // The name of a sandbox has neither.
-        Some(path) if path.contains(['/', '.']) => vec![PathBuf::from(path)],
+        Some(path) if path.contains(['/', '.']) => {
+            let path = PathBuf::from(path);
+            vec![if path.is_dir() { Kept::Folder(JournalFolder::new(&path)) } else { Kept::File(path) }]
+        }
         Some(name) => {
             check_name(name)?;
             let found: Vec<_> = folders()?.into_iter().filter(|folder| folder.name == name).collect();
@@ -62,9 +88,9 @@ fn journals(argument: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
                 let message = format!("there is no sandbox or proxy {name}; `tollgate sandbox list` shows sandboxes");
                 return Err(other(message));
             }
-            found.iter().flat_map(files).collect()
+            begun(&found)?
         }
-        None => folders()?.iter().flat_map(files).collect(),
+        None => begun(&folders()?)?,
     };
     if found.is_empty() { Err(other("there is no journal yet")) } else { Ok(found) }
 }
@@ -75,8 +101,21 @@ fn folders() -> Result<Vec<SandboxFolder>, Failure> {
     Ok(home.sandboxes().into_iter().chain(home.proxies()).collect())
 }
 
-fn files(folder: &SandboxFolder) -> Vec<PathBuf> {
-    folder.segments().iter().map(|segment| folder.journal().join(format!("{segment}.jsonl"))).collect()
+/// Journals of which anything is there, or was.
+fn begun(folders: &[SandboxFolder]) -> Result<Vec<Kept>, Failure> {
+    let mut found = Vec::new();
+    for folder in folders.iter().map(SandboxFolder::segments) {
+        if folder.path().is_dir() && (folder.latest().exists() || !numbers(&folder)?.is_empty()) {
+            found.push(Kept::Folder(folder));
+        }
+    }
+    Ok(found)
+}
+
+/// The segments of a journal.
+pub fn numbers(folder: &JournalFolder) -> Result<Vec<u32>, Failure> {
+    let unreadable = |e| format!("the journal {} cannot be read: {e}", folder.path().display());
+    folder.segments().map_err(|e| Failure::new(Kind::State, unreadable(e)))
 }
 
 fn other(message: impl Into<String>) -> Failure {

@@ -15,7 +15,7 @@ use tollgate_wire::cell::{Control, Feature};
 use crate::commands::runtime;
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
-use crate::output::Output;
+use crate::output::{Output, print_json};
 use crate::session::{Order, Session};
 
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ pub fn doctor(arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
 impl Report {
     fn print(&self, output: Output) {
         match output {
-            Output::Json => println!("{}", serde_json::to_string_pretty(self).expect("findings are text")),
+            Output::Json => print_json(self),
             Output::Text => self.print_text(),
         }
     }

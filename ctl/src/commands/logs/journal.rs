@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Seek, SeekFrom, Write, stdout};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tollgate_audit::{Record, Severity};
+use tollgate_proxy::JournalFolder;
 
 use super::Filter;
+use crate::commands::audit::numbers;
 use crate::commands::runtime;
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
@@ -46,20 +47,19 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// Shows the records of a folder.
 pub fn show(folder: &SandboxFolder, wanted: &Wanted) -> Result<(), Failure> {
-    let mut reader = Reader { folder, segment: None };
+    let mut reader = Reader { folder: folder.segments(), segment: None };
     // Watched before it is read, so that nothing falls between.
     match wanted.follow.then(|| watch(folder)).transpose()? {
-        None => show_kept(&mut reader, wanted),
+        None => show_kept(folder, &mut reader, wanted),
         Some(watch) => {
-            show_kept(&mut reader, wanted)?;
-            go_on(&mut reader, wanted, watch)
+            show_kept(folder, &mut reader, wanted)?;
+            go_on(folder, &mut reader, wanted, watch)
         }
     }
 }
 
 /// What is there already.
-fn show_kept(reader: &mut Reader<'_>, wanted: &Wanted) -> Result<(), Failure> {
-    let folder = reader.folder;
+fn show_kept(folder: &SandboxFolder, reader: &mut Reader, wanted: &Wanted) -> Result<(), Failure> {
     let mut last = VecDeque::new();
     reader.more(|record| match wanted.lines {
         _ if !wanted.filter.takes(record) => Ok(()),
@@ -76,11 +76,11 @@ fn show_kept(reader: &mut Reader<'_>, wanted: &Wanted) -> Result<(), Failure> {
 }
 
 /// What comes, until nothing writes any more.
-fn go_on(reader: &mut Reader<'_>, wanted: &Wanted, mut watch: Watch) -> Result<(), Failure> {
-    let (runtime, folder) = (runtime()?, reader.folder);
+fn go_on(folder: &SandboxFolder, reader: &mut Reader, wanted: &Wanted, mut watch: Watch) -> Result<(), Failure> {
+    let runtime = runtime()?;
     loop {
         let ended = !runs(folder);
-        let before = reader.name();
+        let before = reader.number();
         reader.more(|record| match wanted.filter.takes(record) {
             true => print(folder, record, wanted.style),
             false => Ok(()),
@@ -88,7 +88,7 @@ fn go_on(reader: &mut Reader<'_>, wanted: &Wanted, mut watch: Watch) -> Result<(
         if ended {
             return Ok(());
         }
-        if reader.name() != before {
+        if reader.number() != before {
             watch = self::watch(folder)?;
         }
         let _ = runtime.block_on(async { tokio::time::timeout(LOOK_AGAIN, watch.changed()).await });
@@ -102,52 +102,57 @@ fn runs(folder: &SandboxFolder) -> bool {
 
 /// The segment that is written, and the one that may come.
 fn watch(folder: &SandboxFolder) -> Result<Watch, Failure> {
-    let current = folder.segments().pop();
-    let names = current.into_iter().chain([folder.next_segment()]);
-    Watch::start(&names.map(|name| path(folder, &name)).collect::<Vec<_>>())
-}
-
-fn path(folder: &SandboxFolder, segment: &str) -> PathBuf {
-    folder.journal().join(format!("{segment}.jsonl"))
+    let current = numbers(&folder.segments())?.pop().unwrap_or(0);
+    Watch::start(&[current, current.saturating_add(1)].map(|number| folder.segments().records(number)))
 }
 
 /// Reads a journal as it grows, segment after segment.
-struct Reader<'a> {
-    folder: &'a SandboxFolder,
-    segment: Option<(String, BufReader<File>)>,
+struct Reader {
+    folder: JournalFolder,
+    segment: Option<(u32, BufReader<File>)>,
 }
 
-impl Reader<'_> {
-    fn name(&self) -> Option<String> {
-        self.segment.as_ref().map(|(name, _)| name.clone())
+impl Reader {
+    fn number(&self) -> Option<u32> {
+        self.segment.as_ref().map(|(number, _)| *number)
     }
 
-    /// Every whole record that was not read yet. What is no record is said and passed over.
+    /// Every whole record that was not read yet.
     fn more(&mut self, mut take: impl FnMut(&Record) -> Result<(), Failure>) -> Result<(), Failure> {
         loop {
-            if let Some((name, segment)) = &mut self.segment {
-                let unreadable = |e: std::io::Error| {
-                    let message = format!("the journal {} cannot be read: {e}", path(self.folder, name).display());
-                    Failure::new(Kind::State, message)
-                };
-                while let Some(line) = whole_line(segment).map_err(unreadable)? {
-                    match Record::parse(&line) {
-                        Some(record) => take(&record)?,
-                        None => {
-                            eprintln!("tollgate: warning: a line of {} is no record", path(self.folder, name).display())
-                        }
-                    }
-                }
-            }
-            let next = self.folder.segments().into_iter().find(|name| self.name().is_none_or(|read| *name > read));
+            // Looked for first: when there is another segment, nothing more comes into this one.
+            let segments = numbers(&self.folder)?;
+            self.rest(&mut take)?;
+            let next = segments.into_iter().find(|number| self.number().is_none_or(|read| *number > read));
             let Some(next) = next else { return Ok(()) };
-            let path = path(self.folder, &next);
-            let file = File::open(&path).map_err(|e| {
-                Failure::new(Kind::State, format!("the journal {} cannot be read: {e}", path.display()))
-            })?;
-            self.segment = Some((next, BufReader::new(file)));
+            match File::open(self.folder.records(next)) {
+                Ok(file) => self.segment = Some((next, BufReader::new(file))),
+                // It was removed meanwhile, being too old; the one after it is next.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(unreadable(&self.folder, next, &e)),
+            }
         }
     }
+
+    /// What is left of the segment. What is no record is said and passed over.
+    fn rest(&mut self, take: &mut impl FnMut(&Record) -> Result<(), Failure>) -> Result<(), Failure> {
+        let Some((number, segment)) = &mut self.segment else { return Ok(()) };
+        while let Some(line) = whole_line(segment).map_err(|e| unreadable(&self.folder, *number, &e))? {
+            match Record::parse(&line) {
+                Some(record) => take(&record)?,
+                None => {
+                    let path = self.folder.records(*number);
+                    eprintln!("tollgate: warning: a line of {} is no record", path.display());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(folder: &JournalFolder, number: u32, error: &std::io::Error) -> Failure {
+    let path = folder.records(number);
+    Failure::new(Kind::State, format!("the journal {} cannot be read: {error}", path.display()))
 }
 
 /// The next line, if all of it is there; else the reader stays before it.

@@ -8,9 +8,9 @@ use tollgate_policy::document::{Imported, import};
 use tollgate_policy::lint::{Report, lint};
 use tollgate_policy::{Diagnostics, Policy};
 
-use super::{CheckArguments, lines, print_json, read};
+use super::{CheckArguments, lines, read};
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::output::{Output, print_json};
 
 /// A file and what was found in it.
 struct Checked<'a> {

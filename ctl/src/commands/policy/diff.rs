@@ -2,17 +2,19 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Deserialize;
 use tollgate_model::Authority;
 use tollgate_policy::diff::{self, Diff, Reach};
 use tollgate_policy::question::{Question, RequestWords};
+use tollgate_proxy::JournalFolder;
 
-use super::{DiffArguments, load, print_json};
+use super::{DiffArguments, load};
+use crate::commands::audit::numbers;
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::output::{Output, print_json};
 
 /// Says what the second policy means differently.
 pub(super) fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
@@ -69,19 +71,30 @@ fn requests(journal: &Path) -> Result<Vec<Question>, Failure> {
     let unreadable = |e: &dyn std::fmt::Display| {
         Failure::new(Kind::Usage, format!("the journal {} cannot be read: {e}", journal.display()))
     };
-    let file = File::open(journal).map_err(|e| unreadable(&e))?;
     let mut questions = Vec::new();
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(|e| unreadable(&e))?;
-        let record: Record = serde_json::from_str(&line)
-            .map_err(|_| unreadable(&format!("line {} is no journal record", number + 1)))?;
-        if let Some(question) = question(&record)
-            && !questions.contains(&question)
-        {
-            questions.push(question);
+    for path in files(journal)? {
+        let file = File::open(path).map_err(|e| unreadable(&e))?;
+        for (number, line) in BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(|e| unreadable(&e))?;
+            let record: Record = serde_json::from_str(&line)
+                .map_err(|_| unreadable(&format!("line {} is no journal record", number + 1)))?;
+            if let Some(question) = question(&record)
+                && !questions.contains(&question)
+            {
+                questions.push(question);
+            }
         }
     }
     Ok(questions)
+}
+
+/// A journal's folder means all its segments.
+fn files(journal: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !journal.is_dir() {
+        return Ok(vec![journal.to_owned()]);
+    }
+    let folder = JournalFolder::new(journal);
+    Ok(numbers(&folder)?.into_iter().map(|number| folder.records(number)).collect())
 }
 
 fn question(record: &Record) -> Option<Question> {

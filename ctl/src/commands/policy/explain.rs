@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use tollgate_policy::explain::{self, Explanation};
 use tollgate_policy::question::{Question, RequestWords, Verdict};
 
-use super::{ExplainArguments, load, print_json, read};
+use super::{ExplainArguments, load, read};
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::output::{Output, print_json};
 
 /// Explains one answer. Ends with 0 whatever the verdict is.
 pub(super) fn explain(arguments: ExplainArguments) -> Result<ExitCode, Failure> {

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use tollgate_policy::document::{Imported, import};
 use tollgate_policy::{Diagnostics, Policy};
 
@@ -187,8 +186,4 @@ fn not_valid(path: &Path, diagnostics: &Diagnostics) -> Failure {
 fn lines(path: &Path, diagnostics: &Diagnostics) -> String {
     let lines: Vec<_> = diagnostics.iter().map(|d| format!("{}:{d}", path.display())).collect();
     lines.join("\n")
-}
-
-fn print_json(value: &impl Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).expect("results are text and numbers"));
 }

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use tollgate_policy::cases;
 
-use super::{TestArguments, load, not_valid, print_json, read};
+use super::{TestArguments, load, not_valid, read};
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::output::{Output, print_json};
 
 /// Asks the cases; fails when an answer is not the expected one.
 pub(super) fn test(arguments: &TestArguments) -> Result<ExitCode, Failure> {

@@ -4,6 +4,7 @@ mod capture;
 mod exec;
 mod show;
 mod streams;
+mod transfer;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,10 +14,12 @@ use http::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
+use serde_json::json;
 
 pub use capture::capture;
 pub use exec::{ExecArguments, ExecOptions, Tty, exec, plainly, run_inside, shell};
 pub use show::{GetArguments, ListArguments, all, created, described, get, list};
+pub use transfer::{DownloadArguments, UploadArguments, download, upload};
 
 use crate::agent_config;
 use crate::commands::logs::{SandboxLogsArguments, sandbox_logs};
@@ -26,6 +29,7 @@ use crate::detached::{self, Started, Task};
 use crate::failure::{Failure, Kind};
 use crate::home::{Claim, Home, SandboxFolder, check_name};
 use crate::operator::{ClientError, STOP, ask};
+use crate::output::{Output, print_json};
 use crate::revisions::now_ms;
 use crate::session::{STOP_GRACE, draw_name, passed};
 
@@ -56,6 +60,9 @@ pub enum SandboxCommand {
         /// Their names
         #[arg(required = true)]
         names: Vec<String>,
+        /// How to print; an object for each
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// End sandboxes and remove them: definition, log, policies, journal
     Delete {
@@ -63,6 +70,10 @@ pub enum SandboxCommand {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Copy a file or folder of this machine into a sandbox
+    Upload(UploadArguments),
+    /// Copy a file or folder out of a sandbox; links that lead out of it, devices and the like are left out
+    Download(DownloadArguments),
     /// Show what the agent of a sandbox has printed, or with --source gate what the gate decided
     Logs(SandboxLogsArguments),
 }
@@ -75,6 +86,9 @@ pub struct CreateArguments {
     name: Option<String>,
     #[command(flatten)]
     options: Options,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
     /// The agent and its arguments; without one the sandbox waits for `exec` and `connect`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -84,10 +98,12 @@ pub struct CreateArguments {
 pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
     match command {
         SandboxCommand::Create(arguments) => {
-            let CreateArguments { name, options, command } = *arguments;
+            let CreateArguments { name, options, output, command } = *arguments;
             let (name, started) = create(name, options, command)?;
-            say_started("created", &name, &started);
-            println!("{name}");
+            say_started("created", &name, &started, output);
+            if output == Output::Text {
+                println!("{name}");
+            }
         }
         SandboxCommand::List(arguments) => list(&arguments)?,
         SandboxCommand::Get(arguments) => get(&arguments)?,
@@ -96,12 +112,14 @@ pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
         SandboxCommand::Stop { names } => {
             each(&names, |name| stop(name).map(|_| eprintln!("tollgate: {name} is stopped")))?
         }
-        SandboxCommand::Start { names } => {
-            each(&names, |name| start(name).map(|started| say_started("started", name, &started)))?;
+        SandboxCommand::Start { names, output } => {
+            each(&names, |name| start(name).map(|started| say_started("started", name, &started, output)))?;
         }
         SandboxCommand::Delete { names } => {
             each(&names, |name| delete(name).map(|()| eprintln!("tollgate: {name} is deleted")))?;
         }
+        SandboxCommand::Upload(arguments) => upload(arguments)?,
+        SandboxCommand::Download(arguments) => download(arguments)?,
         SandboxCommand::Logs(arguments) => sandbox_logs(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -117,11 +135,16 @@ pub fn each(names: &[String], act: impl Fn(&str) -> Result<(), Failure>) -> Resu
     last.map_or(Ok(()), Err)
 }
 
-fn say_started(what: &str, name: &str, started: &Started) {
-    for feature in &started.degraded {
+fn say_started(what: &str, name: &str, started: &Started, output: Output) {
+    let Started { pid, journal, degraded } = started;
+    if output == Output::Json {
+        print_json(&json!({ "name": name, "pid": pid, "journal": journal, "degraded": degraded }));
+        return;
+    }
+    for feature in degraded {
         eprintln!("tollgate: running WITHOUT {feature}, as allowed by --allow-degraded");
     }
-    eprintln!("tollgate: {name} is {what} and ready, pid {}, journal {}", started.pid, started.journal);
+    eprintln!("tollgate: {name} is {what} and ready, pid {pid}, journal {journal}");
 }
 
 /// Makes a sandbox and gives its name.
@@ -143,11 +166,18 @@ pub fn create(name: Option<String>, options: Options, command: Vec<String>) -> R
 
 /// Starts a sandbox that was made before.
 pub fn start(name: &str) -> Result<Started, Failure> {
-    let folder = Home::open()?.sandbox(name)?;
+    let home = Home::open()?;
+    let folder = home.sandbox(name)?;
     if folder.is_held() {
         return Err(Failure::new(Kind::Other, format!("the sandbox {name} runs already")));
     }
-    let definition = Definition::load(&folder)?.ok_or_else(|| not_kept(name))?;
+    let mut definition = Definition::load(&folder)?.ok_or_else(|| not_kept(name))?;
+    for reset in agent_config::leave_out_reset(&home, &folder, &mut definition.options)? {
+        eprintln!(
+            "tollgate: warning: {reset}, a token of the agent's configuration, was reset: requests with it are refused until it is set \
+             anew with `nemoclaw {name} config set`"
+        );
+    }
     let started = detached::start(&Task { name: name.to_owned(), definition, exists: true })?;
     if let Err(failure) = agent_config::restore(&folder) {
         eprintln!("tollgate: warning: the agent's configuration is not what was set: {}", failure.message());
@@ -155,7 +185,8 @@ pub fn start(name: &str) -> Result<Started, Failure> {
     Ok(started)
 }
 
-fn not_kept(name: &str) -> Failure {
+/// Of one that nothing starts again.
+pub fn not_kept(name: &str) -> Failure {
     let message = format!(
         "the sandbox {name} ran for as long as its command and left its journal; `tollgate sandbox create` makes one that stays"
     );

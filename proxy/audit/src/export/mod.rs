@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::head::Head;
+use crate::segment::{self, Gap};
 use crate::verify::{Flaw, FlawKind, Summary, Walk, each_line};
 use crate::{HeadError, Record};
 
@@ -172,9 +173,6 @@ impl Segments<'_> {
     fn begin(&mut self, head: Head) -> Result<(), FlawKind> {
         head.check(self.public_key)?;
         self.end()?;
-        if let Some((before, _)) = self.done.last() {
-            follows(before, &head.session, self.extent)?;
-        }
         let session = head.session.clone();
         let walk = match self.extent {
             Extent::Whole => Walk::whole(&session, Some(head)),
@@ -198,25 +196,35 @@ impl Segments<'_> {
 
     fn end(&mut self) -> Result<(), FlawKind> {
         if let Some((session, walk)) = self.current.take() {
-            self.done.push((session, walk.end().map_err(|(_, kind)| kind)?));
+            let found = (session, walk.end().map_err(|(_, kind)| kind)?);
+            if let Some(before) = self.done.last() {
+                follows(before, &found, self.extent)?;
+            }
+            self.done.push(found);
         }
         Ok(())
     }
 }
 
 /// Segments of one journal stand in their order, and in a whole export none is missing between two.
-fn follows(before: &str, found: &str, extent: Extent) -> Result<(), FlawKind> {
-    let (Some((name, last)), Some((other, next))) = (before.rsplit_once('/'), found.rsplit_once('/')) else {
+fn follows(before: &(String, Summary), found: &(String, Summary), extent: Extent) -> Result<(), Gap> {
+    let name = |session: &str| session.rsplit_once('/').map(|(name, _)| name.to_owned());
+    if name(&before.0) != name(&found.0) {
         return Ok(());
-    };
-    let fits = match (last.parse::<u32>().ok(), next.parse::<u32>().ok(), extent) {
-        _ if name != other => true,
-        (Some(last), Some(next), Extent::Whole) => last.checked_add(1) == Some(next),
-        (Some(last), Some(next), Extent::Part) => last < next,
-        _ => false,
-    };
-    let flaw = || FlawKind::Segments { before: before.to_owned(), found: found.to_owned() };
-    fits.then_some(()).ok_or_else(flaw)
+    }
+    let link = found.1.follows.as_ref();
+    match extent {
+        // What is missing between them is not here to be compared.
+        Extent::Part if link.is_none_or(|link| link.session != before.0) => {
+            let missing = || Gap::Missing {
+                before: before.0.clone(),
+                found: found.0.clone(),
+                follows: link.map_or_else(|| "another".to_owned(), |link| link.session.clone()),
+            };
+            (segment::number(&before.0) < segment::number(&found.0)).then_some(()).ok_or_else(missing)
+        }
+        _ => segment::follows(before, found),
+    }
 }
 
 /// Longer than any event: a record of at most 1 MiB, told twice and escaped.

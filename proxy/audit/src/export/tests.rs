@@ -1,7 +1,7 @@
 //! Exports of two segments: taken apart in every way, each is found.
 
 use super::*;
-use crate::{Chain, Event, SigningKey};
+use crate::{Chain, End, Event, Follows, SigningKey};
 
 const START: i64 = 1_700_000_000_000_000;
 
@@ -9,20 +9,25 @@ fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32]).expect("32 bytes")
 }
 
-/// The lines of an export of segments with three records each, one a second, the last not closed and its last record not signed.
+/// The lines of an export of two segments with three records each, one a second, the last not closed and its last record not signed.
 fn export(format: Format, since: Option<i64>) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut follows: Option<Follows> = None;
     for (number, closed) in [(1, true), (2, false)] {
-        let mut chain = Chain::new(&format!("box/{number:06}"));
+        let session = format!("box/{number:06}");
+        let mut chain = Chain::new(&session);
         let mut journal = Vec::new();
         let mut head = String::new();
         for second in 0..3 {
-            let body = Event::Notice { detail: "ünder\u{1b} \"quotes\"" }.to_body();
+            let link = follows.take().map(|follows| follows.event().to_body());
+            let body = link.unwrap_or_else(|| Event::Notice { detail: "ünder\u{1b} \"quotes\"" }.to_body());
             chain.append(START + i64::from(number * 10 + second) * 1_000_000, &body, &mut journal);
             if closed || second == 1 {
                 head = key().sign(&chain, closed).to_text();
             }
         }
+        let end = End::of(&session, &journal).expect("records");
+        follows = Some(Follows { session, end, kept_from: 1 });
         let mut export = Export::new(head.as_bytes(), format, since).expect("a head");
         for line in std::str::from_utf8(&journal).expect("JSON").lines() {
             let text = export.take(line.as_bytes()).expect("a record");
@@ -100,12 +105,23 @@ fn dropped_swapped_and_repeated_lines_are_found() {
 fn whole_segments_that_move_are_found() {
     let lines = export(Format::Ocsf, None);
     let swapped = [&lines[3..], &lines[..3]].concat();
-    let moved = FlawKind::Segments { before: "box/000002".to_owned(), found: "box/000001".to_owned() };
-    assert_eq!(verify(&swapped, Extent::Whole).map_err(|flaw| flaw.kind), Err(moved.clone()));
-    assert_eq!(verify(&swapped, Extent::Part).map_err(|flaw| flaw.kind), Err(moved));
-    assert!(follows("box/000001", "box/000003", Extent::Whole).is_err());
-    assert!(follows("box/000001", "box/000003", Extent::Part).is_ok());
-    assert!(follows("box/000003", "other/000001", Extent::Whole).is_ok());
+    let flaw = |lines: &[String], extent| verify(lines, extent).map_err(|flaw| flaw.kind);
+    assert_eq!(flaw(&swapped, Extent::Whole), Err(Gap::Unlinked("box/000001".to_owned()).into()));
+    let (before, found, follows) = ("box/000002".to_owned(), "box/000001".to_owned(), "another".to_owned());
+    assert_eq!(flaw(&swapped, Extent::Part), Err(Gap::Missing { before, found, follows }.into()));
+}
+
+#[test]
+fn segments_that_are_missing_are_found_in_a_whole_export_alone() {
+    let parts = [verify(&export(Format::Ocsf, None), Extent::Whole).expect("it holds")].concat();
+    let [first, second] = parts.as_slice() else { panic!("two segments") };
+    let later = ("box/000003".to_owned(), Summary { follows: None, ..second.1.clone() });
+    assert!(follows(first, &later, Extent::Whole).is_err());
+    assert!(follows(first, &later, Extent::Part).is_ok());
+    assert!(follows(second, &("other/000001".to_owned(), first.1.clone()), Extent::Whole).is_ok());
+    let mut cut = first.clone();
+    cut.1.last = 2;
+    assert!(follows(&cut, second, Extent::Part).is_err(), "what stands beside each other must fit in a part too");
 }
 
 #[test]

@@ -54,6 +54,10 @@ impl Record {
                 ("FINDING:CREATE".into(), said)
             }
             "agent" => ("PROC:LAUNCH".into(), self.texts("command").join(" ")),
+            "segment" => {
+                let (follows, records) = (self.text("follows"), counted("records"));
+                ("APP:SEGMENT".into(), format!("follows {follows}, {records} records"))
+            }
             "open" => ("APP:START".into(), format!("tollgate {}", self.text("version"))),
             "close" => ("APP:STOP".into(), self.text("reason").to_owned()),
             "notice" => ("APP:NOTICE".into(), self.text("detail").to_owned()),

@@ -18,6 +18,9 @@ pub(super) fn expand(text: &str) -> Result<Vec<String>, GlobError> {
     }
 }
 
+/// What ends a run of plain characters.
+const SPECIAL: [char; 5] = ['{', '}', ',', '[', '\\'];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Top,
@@ -26,7 +29,7 @@ enum Level {
 
 /// Reads up to the end of the text or, inside braces, up to `,` or `}`, which stay unread.
 fn sequence(rest: &mut &str, level: Level) -> Result<Vec<String>, GlobError> {
-    let mut heads = vec![String::new()];
+    let mut heads = vec![String::with_capacity(rest.len())];
     while let Some(first) = rest.chars().next() {
         match first {
             ',' | '}' if level == Level::Inside => break,
@@ -36,7 +39,8 @@ fn sequence(rest: &mut &str, level: Level) -> Result<Vec<String>, GlobError> {
                 heads = product(&heads, &alternatives(rest)?)?;
             }
             _ => {
-                let (plain, after) = rest.split_at(plain_len(rest)?);
+                let run = rest.find(SPECIAL).unwrap_or(rest.len());
+                let (plain, after) = rest.split_at(if run > 0 { run } else { plain_len(rest)? });
                 heads.iter_mut().for_each(|head| head.push_str(plain));
                 *rest = after;
             }

@@ -13,10 +13,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::json;
-use tollgate_wire::policy::{Replacement, Revisions, Rollback, Shown};
+use tollgate_wire::policy::{Applied, Replacement, Revisions, Rollback, Shown};
 
 pub use print::report;
-use print::{described, print_shown, summary, table};
+use print::{changed, described, print_shown, summary, table};
 pub use running::Running;
 use update::{UpdateArguments, update};
 
@@ -76,6 +76,9 @@ struct ChangeArguments {
     /// Change nothing unless the policy in force has this hash, of which 12 digits are enough
     #[arg(long, value_name = "HASH")]
     expect: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
     #[command(flatten)]
     scope: Scope,
 }
@@ -160,8 +163,17 @@ fn set(arguments: SetArguments) -> Result<(), Failure> {
     let sandbox = find(name, &change.scope)?;
     let body = Replacement { text: read(&policy)?, expected: change.expect.clone() };
     let shown = policy.display().to_string();
-    report(&sandbox.change((Method::PUT, POLICY), &body, change.patience(), &shown)?, change.wait);
+    let applied = sandbox.change((Method::PUT, POLICY), &body, change.patience(), &shown)?;
+    tell(&sandbox.name, &applied, change.wait, change.output);
     Ok(())
+}
+
+/// What a change came to.
+fn tell(sandbox: &str, applied: &Applied, wait: bool, output: Format) {
+    match output {
+        Format::Table => report(applied, wait),
+        Format::Json => println!("{:#}", changed(sandbox, applied)),
+    }
 }
 
 fn roll_back(arguments: RollbackArguments) -> Result<(), Failure> {
@@ -169,7 +181,8 @@ fn roll_back(arguments: RollbackArguments) -> Result<(), Failure> {
     let sandbox = find(name, &change.scope)?;
     let body = Rollback { revision: rev, expected: change.expect.clone() };
     let shown = format!("revision {rev}");
-    report(&sandbox.change((Method::POST, ROLLBACK), &body, change.patience(), &shown)?, change.wait);
+    let applied = sandbox.change((Method::POST, ROLLBACK), &body, change.patience(), &shown)?;
+    tell(&sandbox.name, &applied, change.wait, change.output);
     Ok(())
 }
 

@@ -69,6 +69,15 @@ pub fn described(sandbox: &str, shown: &Shown, is_revision: bool, with_policy: b
     Value::Object(all)
 }
 
+/// A change, for programs.
+pub fn changed(sandbox: &str, applied: &Applied) -> Value {
+    let mut all = summary(&applied.revision);
+    all["sandbox"] = sandbox.into();
+    all["changed"] = applied.is_new.into();
+    all["config_revision"] = applied.generation.into();
+    all
+}
+
 /// One revision, for programs.
 pub fn summary(revision: &Revision) -> Value {
     let mut all = json!({

@@ -8,7 +8,7 @@ use tollgate_policy::document::read;
 use tollgate_policy::update::{NotationError, Operation, apply};
 use tollgate_wire::policy::Shown;
 
-use super::{MAX_TIMEOUT_SECONDS, Running, Scope, find, report};
+use super::{Format, MAX_TIMEOUT_SECONDS, Running, Scope, find, tell};
 use crate::failure::{Failure, Kind};
 use crate::operator::POLICY;
 
@@ -47,6 +47,9 @@ pub struct UpdateArguments {
     /// The longest to wait; ends with 124
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT_SECONDS))]
     timeout: u64,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
     #[command(flatten)]
     scope: Scope,
 }
@@ -54,7 +57,7 @@ pub struct UpdateArguments {
 /// Changes the policy, or shows what it would be.
 pub fn update(arguments: UpdateArguments) -> Result<(), Failure> {
     let operations = arguments.operations()?;
-    let UpdateArguments { name, dry_run, wait, timeout, scope, .. } = arguments;
+    let UpdateArguments { name, dry_run, wait, timeout, output, scope, .. } = arguments;
     let sandbox = find(name, &scope)?;
     if dry_run {
         return preview(&sandbox, &operations);
@@ -66,7 +69,7 @@ pub fn update(arguments: UpdateArguments) -> Result<(), Failure> {
         Ok(document)
     })?;
     report_told(&told);
-    report(&applied, wait);
+    tell(&sandbox.name, &applied, wait, output);
     Ok(())
 }
 

@@ -1,0 +1,103 @@
+//! Verification of a whole folder: each segment, and that they are all there.
+
+use std::fs::File;
+use std::io::BufReader;
+
+use tollgate_audit::segment::number;
+use tollgate_audit::{Flaw, Gap, Head, HeadError, Summary, verify_journal, verify_order};
+
+use super::folder::JournalFolder;
+
+/// What was found in a journal's folder.
+#[derive(Debug)]
+pub struct Verified {
+    /// Each segment by its number, oldest first.
+    pub segments: Vec<(u32, Result<Summary, SegmentError>)>,
+    /// Whether they follow each other and none is missing; nothing where one of them does not hold, so that this cannot be said.
+    pub order: Option<Result<(), Gap>>,
+}
+
+/// Why a segment does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// A file cannot be read.
+    #[error("{file} cannot be read: {reason}")]
+    Unreadable {
+        /// `its signed head` or `it`.
+        file: &'static str,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+    /// It was changed.
+    #[error(transparent)]
+    Flawed(#[from] Flaw),
+    /// The head is not to be believed.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// Another segment's files under its name.
+    #[error("its signed head is that of {0}")]
+    Misplaced(String),
+}
+
+/// Retention may remove segments while they are verified; it does so once in many records.
+const TRIES: usize = 3;
+
+impl JournalFolder {
+    /// Verifies all segments with the 32-byte public key, also while the journal is written.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn verify(&self, key: &[u8]) -> std::io::Result<Verified> {
+        for _ in 1..TRIES {
+            if let Some(verified) = self.try_verify(key)? {
+                return Ok(verified);
+            }
+        }
+        Ok(self.try_verify(key)?.unwrap_or(Verified { segments: Vec::new(), order: None }))
+    }
+
+    /// Nothing where segments were removed meanwhile.
+    fn try_verify(&self, key: &[u8]) -> std::io::Result<Option<Verified>> {
+        // Before the segments, so that those it names are among them.
+        let latest = std::fs::read(self.latest()).map_err(|e| e.to_string());
+        let numbers = self.segments()?;
+        let (mut segments, mut sound) = (Vec::new(), Vec::new());
+        for number in numbers.iter().copied() {
+            let found = self.verify_segment(number, key);
+            segments.push((number, found.map(|found| (sound.push(found.clone()), found.1).1)));
+        }
+        if self.segments()?.first() != numbers.first() {
+            return Ok(None);
+        }
+        let is_whole = sound.len() == segments.len();
+        let order = is_whole.then(|| order(&sound, latest, key));
+        Ok(Some(Verified { segments, order }))
+    }
+
+    fn verify_segment(&self, number: u32, key: &[u8]) -> Result<(String, Summary), SegmentError> {
+        let unreadable = |file| move |reason| SegmentError::Unreadable { file, reason };
+        // Before the records, so that it names one of them however fast they come.
+        let head = std::fs::read(self.head(number)).map_err(unreadable("its signed head"))?;
+        let records = BufReader::new(File::open(self.records(number)).map_err(unreadable("it"))?);
+        let summary = verify_journal(records, &head, key)?;
+        let session = Head::parse(&head)?.session;
+        match has_number(&session, number) {
+            true => Ok((session, summary)),
+            false => Err(SegmentError::Misplaced(session)),
+        }
+    }
+}
+
+fn has_number(session: &str, expected: u32) -> bool {
+    number(session) == Some(expected)
+}
+
+fn order(segments: &[(String, Summary)], latest: Result<Vec<u8>, String>, key: &[u8]) -> Result<(), Gap> {
+    let latest = latest.and_then(|text| Head::verify(&text, key).map_err(|e| e.to_string()));
+    match latest {
+        Ok(latest) => verify_order(segments, &latest),
+        // It is noted when the first segment is there, and nothing is recorded before.
+        Err(_) if segments.iter().all(|(first, summary)| number(first) == Some(1) && summary.records == 0) => Ok(()),
+        Err(why) => Err(Gap::NoLatest(why)),
+    }
+}
