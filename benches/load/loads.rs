@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
+use tollgate_benches::job::SERVICE;
 
 use crate::Result;
 use crate::client::{Ask, Client, Connection, Protocol};
 use crate::measure::Program;
 use crate::proxies::Proxy;
-use crate::stage::{self, SERVICE};
+use crate::stage;
 
 /// What one round of one load has shown: figure and value.
 pub type Round = Vec<(&'static str, f64)>;

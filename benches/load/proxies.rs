@@ -1,18 +1,20 @@
 //! The proxies that are measured, and how each is started.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::unistd::Uid;
+use tollgate_benches::job::{AUTHORIZATION, RULES, SECRETS, SERVICE, policy, value};
 use tollgate_benches::targets::{BARE, DIRECT, FEW_RULES, GATE, MANY_RULES, NGINX, OFF};
 
 use crate::Result;
 use crate::client::Client;
 use crate::measure::Program;
-use crate::stage::{AUTHORIZATION, RULES, SECRETS, Stage, end, policy, start_announced};
+use crate::stage::{Stage, end, start_announced};
 
 /// Every proxy, in the order in which they take turns.
 pub const ALL: &[&str] = &[DIRECT, BARE, GATE, OFF, FEW_RULES, MANY_RULES, NGINX, "squid", "mitmproxy", "hudsucker"];
@@ -119,7 +121,7 @@ fn tollgate(name: &'static str, stage: &Stage, places: &Places, rules: usize, se
         let mut command = Command::new(&places.tollgate);
         command.arg("proxy").args(arguments).arg("--config").arg(&config).env("TOLLGATE_HOME", &home);
         for number in 0..secrets {
-            command.env(format!("TOKEN_{number}"), secret(number));
+            command.env(format!("TOKEN_{number}"), value(number));
         }
         command
     };
@@ -129,11 +131,6 @@ fn tollgate(name: &'static str, stage: &Stage, places: &Places, rules: usize, se
     };
     let child = start(&mut command(&[]), stage, name, address)?;
     Proxy::tunnelling(name, stage, child, address, &authorization)
-}
-
-/// The value of a credential; the first is the one that the service expects.
-fn secret(number: usize) -> String {
-    AUTHORIZATION.trim_start_matches("Bearer ").replace("0000", &format!("{number:04}"))
 }
 
 /// What stands for the first credential, as the gate says itself.
@@ -151,8 +148,8 @@ fn nginx(name: &'static str, stage: &Stage) -> Result<Proxy> {
         .replace("@FOLDER@", &text(&stage.path("")))
         .replace("@LISTEN@", &address.to_string())
         .replace("@ORIGIN@", &stage.address.to_string())
-        .replace("@AUTHORITY@", &stage.authority(crate::stage::SERVICE))
-        .replace("@SERVICE@", crate::stage::SERVICE)
+        .replace("@AUTHORITY@", &stage.authority(SERVICE))
+        .replace("@SERVICE@", SERVICE)
         .replace("@AUTHORIZATION@", AUTHORIZATION);
     let config = stage.write("nginx.conf", &config)?;
     let child = start(
@@ -168,33 +165,37 @@ fn nginx(name: &'static str, stage: &Stage) -> Result<Proxy> {
 fn squid(name: &'static str, stage: &Stage) -> Result<Proxy> {
     let address = free_address()?;
     let hosts: Vec<_> = stage.names().map(|host| format!("{} {host}\n", stage.address.ip())).collect();
-    stage.write("squid.hosts", &hosts.concat())?;
-    let both = [stage.path("ca.pem"), stage.path("ca.key")].map(std::fs::read_to_string);
-    let [certificate, key] = both;
-    stage.write("squid.ca.pem", &(certificate? + &key?))?;
-    let database = stage.path("squid.leaves");
+    let [certificate, key, upstream] = ["ca.pem", "ca.key", "origin-ca.pem"].map(|file| stage.path(file));
+    let [certificate, key, upstream] = [certificate, key, upstream].map(std::fs::read_to_string);
+    let folder = stage.path("squid");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    private_folder(&folder)?;
+    stage.write("squid/hosts", &hosts.concat())?;
+    stage.write("squid/origin-ca.pem", &upstream?)?;
+    stage.write("squid/ca.pem", &(certificate? + &key?))?;
     let generator = "/usr/lib/squid/security_file_certgen";
-    if database.exists() {
-        std::fs::remove_dir_all(&database)?;
-    }
-    let made = Command::new(generator)
-        .arg("-c")
-        .arg("-s")
-        .arg(&database)
-        .args(["-M", "64MB"])
-        .stdout(Stdio::null())
-        .status()?;
-    if !made.success() {
-        return Err(format!("{generator} could not make its database: {made}").into());
-    }
+    run(Command::new(generator).args(["-c", "-s"]).arg(folder.join("leaves")).args(["-M", "64MB"]))?;
     let config = include_str!("../peers/squid.conf")
-        .replace("@FOLDER@", &text(&stage.path("")))
+        .replace("@FOLDER@", &text(&folder))
         .replace("@GENERATOR@", generator)
         .replace("@LISTEN@", &address.to_string())
         .replace("@AUTHORIZATION@", AUTHORIZATION);
-    let config = stage.write("squid.conf", &config)?;
+    let config = stage.write("squid/squid.conf", &config)?;
+    if Uid::effective().is_root() {
+        // It gives root up for a user of its own, whose all of this must then be.
+        std::fs::set_permissions(stage.path(""), Permissions::from_mode(0o711))?;
+        run(Command::new("chown").args(["-R", "proxy:"]).arg(&folder))?;
+    }
     let child = start(Command::new("squid").arg("-N").arg("-f").arg(config), stage, name, address)?;
     Proxy::tunnelling(name, stage, child, address, "Bearer placeholder")
+}
+
+/// Runs a program to its end.
+fn run(command: &mut Command) -> Result<()> {
+    let ended = command.stdout(Stdio::null()).status()?;
+    if ended.success() { Ok(()) } else { Err(format!("{}: {ended}", text(Path::new(command.get_program()))).into()) }
 }
 
 fn mitmproxy(name: &'static str, stage: &Stage, places: &Places) -> Result<Proxy> {

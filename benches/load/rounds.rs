@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tollgate_benches::figures::Figures;
+use tollgate_benches::job::SERVICE;
 use tollgate_benches::targets::{BARE, DIRECT, FEW_RULES, GATE, MANY_RULES, OFF};
 
 use crate::Result;
@@ -11,7 +12,7 @@ use crate::client::{Ask, Protocol};
 use crate::events::events;
 use crate::loads::{Closed, Names, Round, Span, at_rate, closed, fresh_names, idle, new_connections};
 use crate::proxies::{PEERS, Places, Proxy};
-use crate::stage::{SERVICE, Stage};
+use crate::stage::Stage;
 
 /// How much is run.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! What every proxy of a run has in common: certificates, secrets, policies, the origin behind them.
 
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -10,30 +9,12 @@ use std::process::{Child, Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
-use tollgate_benches::policies::path;
+use tollgate_benches::job::{AUTHORIZATION, MANY, SERVICE};
 
 use crate::Result;
 
-/// The service that clients ask for.
-pub const SERVICE: &str = "api.bench.test";
-
-/// Every name below it is the service as well.
-pub const MANY: &str = "many.bench.test";
-
-/// How many there are.
+/// How many names below [`MANY`] there are.
 pub const NAMES: usize = 5000;
-
-/// What the service expects.
-pub const AUTHORIZATION: &str = "Bearer ghp_therealvalue0000Zm9vYmFyYmF6cXV4MDEy";
-
-/// Credentials of the real job.
-pub const SECRETS: usize = 100;
-
-/// Rules of the real job.
-pub const RULES: usize = 1000;
-
-/// Rules for the service itself, among them those that are used.
-const RULES_OF_SERVICE: usize = 10;
 
 /// A folder, a certificate authority for the proxies and one for the origin, and the origin.
 pub struct Stage {
@@ -106,45 +87,6 @@ pub fn start_announced(command: &mut Command) -> Result<(Child, SocketAddr)> {
     BufReader::new(output).read_line(&mut line)?;
     let address = line.trim().parse().map_err(|_| format!("{command:?} did not say where it listens: {line:?}"))?;
     Ok((child, address))
-}
-
-/// A policy of so many rules, ten for each host, for clients of any program; each of `secrets` credentials is bound to a
-/// host of its own, the first to the service.
-pub fn policy(port: u16, rules: usize, secrets: usize) -> String {
-    let mut text = String::from("version: 1\nnetwork_policies:\n");
-    text += &entry("service", SERVICE, port, &["/v1/json", "/v1/bytes/*", "/v1/events/*/*", "/v1/sink", "/v1/echo"]);
-    text += &entry("many", &format!("**.{MANY}"), port, &["/v1/json"]);
-    for number in 0..(rules.saturating_sub(RULES_OF_SERVICE)) / RULES_OF_SERVICE {
-        let first = number * RULES_OF_SERVICE;
-        let paths: Vec<_> = (first..first + RULES_OF_SERVICE).map(path).collect();
-        let paths: Vec<_> = paths.iter().map(String::as_str).collect();
-        text += &entry(&format!("e{number}"), &format!("host-{number}.example.com"), port, &paths);
-    }
-    if secrets > 0 {
-        text += "x-tollgate:\n  credentials:\n";
-    }
-    for number in 0..secrets {
-        let host = if number == 0 { SERVICE.to_owned() } else { format!("host-{}.example.com", number - 1) };
-        let _ = write!(
-            text,
-            "    TOKEN_{number}:\n      bindings:\n      - {{host: {host}, port: {port}, header: authorization}}\n"
-        );
-        if number == 0 {
-            let _ = writeln!(text, "      - {{host: \"**.{MANY}\", port: {port}, header: authorization}}");
-        }
-    }
-    text
-}
-
-fn entry(name: &str, host: &str, port: u16, paths: &[&str]) -> String {
-    let mut text = format!(
-        "  {name}:\n    endpoints:\n    - host: \"{host}\"\n      port: {port}\n      protocol: rest\n      rules:\n"
-    );
-    for path in paths {
-        let method = if matches!(*path, "/v1/sink" | "/v1/echo") { "POST" } else { "GET" };
-        let _ = writeln!(text, "      - allow: {{method: {method}, path: \"{path}\"}}");
-    }
-    text
 }
 
 fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {

@@ -10,7 +10,9 @@
 #![forbid(unsafe_code)]
 
 pub mod asks;
+pub mod baseline;
 pub mod figures;
+pub mod job;
 pub mod pieces;
 pub mod place;
 pub mod plot;

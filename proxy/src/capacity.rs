@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::Outgoing;
+use crate::{Crew, Outgoing};
 
 /// Connections of a process: how many there may be, how many there are, and whether more are taken.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct Capacity {
     failed_accepts: AtomicU64,
     phase: watch::Sender<Phase>,
     outgoing: Outgoing,
+    crew: Option<Crew>,
 }
 
 /// Where a process stands between its start and its end.
@@ -43,11 +44,21 @@ const DESCRIPTORS_KEPT: u64 = 256;
 const FEWEST_CONNECTIONS: u64 = 16;
 
 impl Capacity {
-    /// Room for `wanted` connections, or for as many as there are descriptors.
+    /// Room for `wanted` connections, or for as many as there are descriptors, served on the runtime that accepts them.
     #[must_use]
     pub fn new(wanted: u32) -> Arc<Self> {
+        Arc::new(Self::with_crew(wanted, None))
+    }
+
+    /// The same, served by workers.
+    #[must_use]
+    pub fn served_by(crew: Crew, wanted: u32) -> Arc<Self> {
+        Arc::new(Self::with_crew(wanted, Some(crew)))
+    }
+
+    fn with_crew(wanted: u32, crew: Option<Crew>) -> Self {
         let limit = wanted.min(descriptor_limit());
-        Arc::new(Self {
+        Self {
             connections: Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(usize::MAX))),
             limit,
             connection_numbers: AtomicU64::new(1),
@@ -55,7 +66,13 @@ impl Capacity {
             failed_accepts: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Open),
             outgoing: Outgoing::default(),
-        })
+            crew,
+        }
+    }
+
+    /// Who serves connections, where that is not the runtime that accepts them.
+    pub(crate) fn crew(&self) -> Option<&Crew> {
+        self.crew.as_ref()
     }
 
     /// The connections that this process opens.

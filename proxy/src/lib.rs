@@ -34,6 +34,7 @@ mod upload;
 mod upstream;
 mod ways;
 mod websocket;
+mod workers;
 
 use std::sync::{Arc, Once, Weak};
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub use tls::{
 };
 pub use upstream::{Dialer, Outgoing, Pin, PinError, Pool, Resolver};
 pub use ways::{Agent, Door, Front, Roster, Sockets, Token};
+pub use workers::{Crew, Workers};
 
 use live::Live;
 use upload::Bodies;

@@ -90,7 +90,7 @@ impl Default for Limits {
             connections: 4096,
             streams: 128,
             resets: 32,
-            headers: 128,
+            headers: 100,
             header_bytes: 64 * 1024,
             header_seconds: 75,
             first_bytes_seconds: 30,

@@ -51,8 +51,8 @@ impl Search {
 
     /// A secret is in force before any request carries it, and so before any reply can repeat it.
     fn learn(&mut self) {
-        let current = self.rules.current();
-        if current.vault_number != self.vault {
+        if self.rules.vault_number() != self.vault {
+            let current = self.rules.current();
             self.vault = current.vault_number;
             self.latest = Some(Arc::clone(current.broker.vault().needles()));
         }

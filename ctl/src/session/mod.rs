@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use tollgate_audit::Event;
 use tollgate_proxy::{
     Capacity, CertificateAuthority, Dialer, Gate, Identifier, Journal, JournalError, LimitSetting, Limits, Pin, Pool,
-    Resolver, Rotation, Rules, Setup, Sockets, upstream_config,
+    Resolver, Rotation, Rules, Setup, Sockets, Workers, upstream_config,
 };
 use tollgate_secrets::Vault;
 use tollgate_supervisor::{Confined, LaunchError};
@@ -97,6 +97,7 @@ pub struct Session {
     rules: Arc<Rules>,
     journal: Arc<Journal>,
     gate: Arc<Gate>,
+    workers: Workers,
     sockets: Sockets,
     fence: Option<Fence>,
     policies: Arc<Policies>,
@@ -142,6 +143,7 @@ impl Session {
             .map_err(|e| not_started(&journal, &e))?;
         raise_file_limit();
         let (sockets, identifier, root, confined) = take_sockets(confined);
+        let workers = start_workers().inspect_err(|failure| abandon(&journal, failure.message()))?;
         let is_writable = grants::writable(&cell.files, policies.file().path());
         let fence = is_writable.then(|| Fence::new(root));
         let brought = followed(policies.file(), brought, is_writable, &rules.current().policy_sha256);
@@ -151,7 +153,7 @@ impl Session {
             authority,
             pool: Pool::new(Dialer::new(Resolver::new(&order.pins, &limits), tls, &limits), &limits),
             identifier: Some(Arc::new(identifier)),
-            capacity: Capacity::new(limits.connections),
+            capacity: Capacity::served_by(workers.crew(), limits.connections),
             limits,
         };
         let status = status(&name, &order, &rules, &confined.controls, journal.path());
@@ -163,6 +165,7 @@ impl Session {
             rules,
             journal,
             gate,
+            workers,
             sockets,
             fence,
             policies: Arc::new(policies),
@@ -216,6 +219,7 @@ impl Session {
             deadline: None,
             journal: self.journal,
             gate: self.gate,
+            _workers: self.workers,
             claim: self.claim,
             _follower: follower,
             _visitors: visitors,
@@ -358,6 +362,12 @@ fn status(name: &str, order: &Order, rules: &Rules, controls: &[Control], journa
         limits: Limits::with(&order.limits).all(),
         journal: journal.display().to_string(),
     }
+}
+
+/// The threads that serve connections. Nothing may fork after this.
+pub fn start_workers() -> Result<Workers, Failure> {
+    Workers::start()
+        .map_err(|e| Failure::new(Kind::Other, format!("the threads that serve connections cannot be started: {e}")))
 }
 
 /// Every connection takes three descriptors; the usual soft limit of 1024 is meant for programs that select(2). The agent

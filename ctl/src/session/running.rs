@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::libc;
 use tokio::sync::Notify;
-use tollgate_proxy::{Gate, Journal};
+use tollgate_proxy::{Gate, Journal, Workers};
 use tollgate_supervisor::{Door, Outcome};
 use tollgate_wire::cell::Control;
 
@@ -28,6 +28,8 @@ pub struct Running {
     pub(super) deadline: Option<tokio::time::Instant>,
     pub(super) journal: Arc<Journal>,
     pub(super) gate: Arc<Gate>,
+    /// They end with the sandbox.
+    pub(super) _workers: Workers,
     pub(super) claim: Claim,
     pub(super) controls: Vec<Control>,
     pub(super) _follower: Option<Follower>,

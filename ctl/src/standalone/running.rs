@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_audit::Event;
-use tollgate_proxy::{Capacity, Front, Journal, Limits, Rotation};
+use tollgate_proxy::{Capacity, Front, Journal, Limits, Rotation, Workers};
 
 use super::agents::{Common, Member, Trust, roster};
 use super::config::{Authority, Config};
@@ -13,7 +13,7 @@ use super::{ConfigFile, Fresh, authority};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder};
 use crate::operator;
-use crate::session::{journal_failure, raise_file_limit};
+use crate::session::{journal_failure, raise_file_limit, start_workers};
 use crate::watch::Watch;
 
 /// A proxy that is ready: everything is read, every socket listens, nothing is served.
@@ -37,6 +37,7 @@ pub struct Running {
     watch: Watch,
     warnings: Vec<String>,
     operator: Option<operator::Server>,
+    _workers: Workers,
 }
 
 /// How a proxy ended.
@@ -61,10 +62,11 @@ impl Prepared {
         let sockets = listeners::open(&fresh.config)?;
         let authority = Arc::new(authority::open(&fresh.config.authority, &folder)?);
         let limits = fresh.config.limits.clone();
+        let workers = start_workers()?;
         let common = Common {
             journal: start_journal(&home, &folder, &limits.gate)?,
             authority,
-            capacity: Capacity::new(limits.gate.connections),
+            capacity: Capacity::served_by(workers.crew(), limits.gate.connections),
             limits: limits.clone(),
         };
         let Fresh { config, agents, trust, certificates: _, warnings } = fresh;
@@ -88,6 +90,7 @@ impl Prepared {
             watch,
             warnings,
             operator: None,
+            _workers: workers,
         };
         let prepared = Self { sockets, running };
         prepared.record_opening()?;

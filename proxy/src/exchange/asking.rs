@@ -27,7 +27,7 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct Asking {
     pub(crate) origin: Arc<Origin>,
-    pub(crate) place: Place,
+    pub(crate) place: Arc<Place>,
     pub(crate) target: Target,
     read: Option<Read>,
     granted: Option<Granted>,
@@ -61,7 +61,7 @@ fn text(value: Option<&HeaderValue>) -> Option<&str> {
 }
 
 impl Asking {
-    pub(crate) fn new(origin: Arc<Origin>, place: Place, target: Target) -> Self {
+    pub(crate) fn new(origin: Arc<Origin>, place: Arc<Place>, target: Target) -> Self {
         Self { origin, place, target, read: None, granted: None }
     }
 

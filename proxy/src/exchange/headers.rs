@@ -28,7 +28,7 @@ pub(super) fn check_authority(parts: &Parts, place: &Place) -> Result<(), String
         _ if host.is_none() => return Err("the request has no Host header".to_owned()),
         _ => {}
     }
-    for text in [host, named].into_iter().flatten() {
+    for text in [host, named].into_iter().flatten().filter(|text| !place.is_written(text)) {
         let authority = Authority::parse_with_default(text, place.scheme.default_port())
             .map_err(|e| format!("the request's authority is wrong: {e}"))?;
         if authority != place.authority {

@@ -3,6 +3,7 @@
 mod asking;
 pub(crate) mod headers;
 pub(crate) mod lending;
+mod place;
 pub(crate) mod reply;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use http::uri::PathAndQuery;
 use http::{Request, Response, Uri, header};
 use hyper::body::Incoming;
 use tollgate_audit::{Event, Verdict};
-use tollgate_model::{Authority, CanonicalPath, ConnectAsk, Method, Scheme};
+use tollgate_model::{CanonicalPath, ConnectAsk, Method};
 use tollgate_policy::document::Protocol;
 use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
 use tollgate_secrets::{Outbound, inject};
@@ -21,6 +22,7 @@ use tollgate_secrets::{Outbound, inject};
 use asking::Granted;
 pub(crate) use asking::{Asking, Target};
 use lending::{Lent, lend, lendable};
+pub(crate) use place::Place;
 
 use crate::body::ReplyBody;
 use crate::course::Course;
@@ -33,18 +35,11 @@ use crate::upstream::{Key, is_grpc};
 use crate::websocket::{self, Upgrade};
 use crate::{Gate, Generation};
 
-/// Where a connection's requests go.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) scheme: Scheme,
-    pub(crate) authority: Authority,
-}
-
 /// Answers one request, with the upstream's reply or a refusal.
 pub(crate) async fn exchange(
     gate: Arc<Gate>,
     origin: Arc<Origin>,
-    place: Place,
+    place: Arc<Place>,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     // Its status travels in trailers, which only HTTP/2 is sure to pass on.
@@ -80,7 +75,12 @@ struct Admitted {
 
 impl Stage {
     /// Everything up to the record. What this returns may be sent; a refusal has been recorded.
-    async fn admit(&self, origin: Arc<Origin>, place: Place, request: Request<Incoming>) -> Result<Admitted, Refusal> {
+    async fn admit(
+        &self,
+        origin: Arc<Origin>,
+        place: Arc<Place>,
+        request: Request<Incoming>,
+    ) -> Result<Admitted, Refusal> {
         let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
         let (target, upgrade) = self
@@ -183,8 +183,7 @@ impl Stage {
 
     fn key(&self, asking: &Asking, route: &ConnectPermit, exchanged: &Arc<[String]>) -> Key {
         Key {
-            scheme: asking.place.scheme,
-            authority: asking.place.authority.clone(),
+            place: Arc::clone(&asking.place),
             reach: route.reach().clone(),
             exchanged: Arc::clone(exchanged),
             vault: self.rules.vault_number,
@@ -261,7 +260,7 @@ impl Line<'_> {
             request: self.number,
             method,
             scheme: place.scheme.as_str(),
-            authority: &place.authority.to_string(),
+            authority: &place.text,
             path,
             caller: origin.program(),
             generation: self.generation,

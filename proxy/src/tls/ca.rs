@@ -11,20 +11,27 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::ServerSessionMemoryCache;
+use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use tollgate_model::Host;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::suites;
 use crate::Limits;
 use crate::upstream::{HTTP_1, HTTP_2};
 
 /// Mints one leaf per name and keeps it for the next handshakes.
 pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
-    /// The signing certificate first, then what leads from it to a root.
+    /// What leads from a leaf to a root: the signing certificate first. Roots are left out, since clients have them.
     chain: Vec<CertificateDer<'static>>,
     pem: String,
     /// All leaves share one key pair: it never leaves this process either, and drawing one costs more than signing.
     leaf_key: KeyPair,
+    /// The same, as the TLS library signs with it.
+    signing_key: Arc<dyn SigningKey>,
+    /// Of all names; the library resumes a session only by the name that it was begun by.
+    sessions: Arc<dyn StoresServerSessions>,
     leaves: Cache<Host, Leaf>,
 }
 
@@ -37,9 +44,6 @@ pub enum CaError {
     /// The TLS library refused the certificate.
     #[error("a certificate could not be used: {0}")]
     Use(#[from] rustls::Error),
-    /// The thread that was to make it is gone: the process is ending.
-    #[error("a certificate could not be made: its thread has ended")]
-    Ended,
     /// The authority that was given.
     #[error(transparent)]
     Root(#[from] super::RootError),
@@ -63,8 +67,11 @@ const LEAF_RENEWED_AFTER: Duration = Duration::from_secs(11 * 3600);
 /// A sandbox may run for months; the authority dies with it at the latest.
 const CA_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
 
-/// TLS sessions that can be resumed, per name.
-const SESSIONS_PER_NAME: usize = 64;
+/// TLS sessions that can be resumed.
+const SESSIONS: usize = 1024;
+
+/// Tickets for each session: whoever opens several connections at a time resumes with one of them.
+const TICKETS: usize = 1;
 
 impl CertificateAuthority {
     /// Draws a key and signs a root for the sandbox called `name`.
@@ -73,18 +80,22 @@ impl CertificateAuthority {
     /// [`CaError`] when the cryptographic library fails.
     pub fn new(name: &str, limits: &Limits) -> Result<Arc<Self>, CaError> {
         let (certificate, issuer) = self_signed(&format!("Tollgate sandbox {name}"), CA_LIFE)?;
-        Self::signing(issuer, vec![certificate.der().clone()], certificate.pem(), limits).map(Arc::new)
+        Self::signing(issuer, Vec::new(), certificate.pem(), limits).map(Arc::new)
     }
 
     /// An authority that signs with `issuer`.
     pub(super) fn signing(
         issuer: Issuer<'static, KeyPair>,
-        chain: Vec<CertificateDer<'static>>,
+        mut chain: Vec<CertificateDer<'static>>,
         pem: String,
         limits: &Limits,
     ) -> Result<Self, CaError> {
+        chain.retain(|certificate| !is_root(certificate));
         let leaves = Cache::new(usize::try_from(limits.leaves).unwrap_or(usize::MAX));
-        Ok(Self { issuer, chain, pem, leaf_key: KeyPair::generate()?, leaves })
+        let leaf_key = KeyPair::generate()?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
+        let (signing_key, sessions) = (suites::signing_key(key)?, ServerSessionMemoryCache::new(SESSIONS));
+        Ok(Self { issuer, chain, pem, leaf_key, signing_key, sessions, leaves })
     }
 
     /// The root certificate, for the agent to trust. The key has no accessor.
@@ -93,7 +104,7 @@ impl CertificateAuthority {
         self.pem.clone()
     }
 
-    /// The TLS settings for a name or address. Who asks first has it minted, off the runtime's threads; others wait for it.
+    /// The TLS settings for a name or address. Who asks first mints it; others wait for it.
     ///
     /// # Errors
     /// [`CaError`] when no leaf can be made.
@@ -107,9 +118,8 @@ impl CertificateAuthority {
             Ok(leaf) => return Ok(leaf.config),
             Err(guard) => guard,
         };
-        let (authority, name) = (Arc::clone(self), host.clone());
-        let minted = tokio::task::spawn_blocking(move || authority.mint(&name)).await;
-        let config = minted.map_err(|_| CaError::Ended)??;
+        // A signature takes less than handing it to another thread and waking up again.
+        let config = self.mint(host)?;
         let leaf = Leaf { config: Arc::clone(&config), renew_at: Instant::now() + LEAF_RENEWED_AFTER };
         // A leaf that was pushed out before it came is minted again by the next who asks.
         let _ = guard.insert(leaf);
@@ -122,7 +132,7 @@ impl CertificateAuthority {
     /// [`CaError`] when no leaf can be made.
     pub fn mint(&self, host: &Host) -> Result<Arc<ServerConfig>, CaError> {
         let chain = std::iter::once(self.leaf(host)?).chain(self.chain.iter().cloned()).collect();
-        Ok(Arc::new(self.config(chain)?))
+        Ok(Arc::new(self.config(chain)))
     }
 
     /// A leaf that nobody is served, to look at.
@@ -145,12 +155,14 @@ impl CertificateAuthority {
         Ok(params.signed_by(&self.leaf_key, &self.issuer)?.into())
     }
 
-    fn config(&self, chain: Vec<CertificateDer<'static>>) -> Result<ServerConfig, CaError> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
-        let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    fn config(&self, chain: Vec<CertificateDer<'static>>) -> ServerConfig {
+        let certified = SingleCertAndKey::from(CertifiedKey::new(chain, Arc::clone(&self.signing_key)));
+        let mut config = suites::server().with_cert_resolver(Arc::new(certified));
+        config.ignore_client_order = true;
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
-        config.session_storage = ServerSessionMemoryCache::new(SESSIONS_PER_NAME);
-        Ok(config)
+        config.session_storage = Arc::clone(&self.sessions);
+        config.send_tls13_tickets = TICKETS;
+        config
     }
 }
 
@@ -159,6 +171,11 @@ impl std::fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CertificateAuthority({} leaves)", self.leaves.len())
     }
+}
+
+/// True for a certificate that its own key has signed, as far as it says.
+fn is_root(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, parsed)| parsed.issuer() == parsed.subject())
 }
 
 /// A root that signs leaves and nothing else.

@@ -6,6 +6,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::suites;
+
 /// Why a listener's certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerTlsError {
@@ -32,7 +34,8 @@ pub fn listener_config(certificate: &str, key: &str) -> Result<Arc<ServerConfig>
     }
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|e| ListenerTlsError::Unreadable("key", e.to_string()))?;
-    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    let mut config = suites::server().with_single_cert(chain, key)?;
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

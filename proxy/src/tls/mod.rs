@@ -3,6 +3,7 @@
 mod ca;
 mod listener;
 mod root;
+mod suites;
 mod trust;
 
 pub use ca::{CaError, CertificateAuthority};

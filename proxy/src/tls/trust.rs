@@ -1,11 +1,12 @@
 //! Which upstream certificates are believed: the system's store, and what the operator adds.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+use super::suites;
 
 /// Where systems keep the bundle of what they trust.
 pub const SYSTEM_BUNDLES: &[&str] = &[
@@ -44,7 +45,7 @@ pub fn upstream_config(extra: &[PathBuf]) -> Result<ClientConfig, TrustError> {
     for path in extra {
         add_file(&mut roots, path)?;
     }
-    Ok(ClientConfig::builder().with_root_certificates(Arc::new(roots)).with_no_client_auth())
+    Ok(suites::client(roots).with_no_client_auth())
 }
 
 /// The bundle alone where there is one: the folder beside it holds the same certificates again, each in a file.

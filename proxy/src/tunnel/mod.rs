@@ -125,7 +125,7 @@ impl Tunnel {
         match opened {
             Some((Opening::Tls, io)) => tls::run(gate, origin, authority, hold, io).await,
             Some((Opening::Http1, io)) => {
-                let place = Place { scheme: Scheme::Http, authority };
+                let place = Place::new(Scheme::Http, authority);
                 serve::serve(gate, origin, place, Protocol::Http1, hold, io).await;
             }
             Some((Opening::Http2, _)) => refuse(&gate, &origin, &authority, "HTTP/2 is spoken only inside TLS here"),

@@ -30,8 +30,14 @@ pub(super) enum Protocol {
 }
 
 /// Serves requests until the client goes, or the connection loses its permission.
-pub(super) async fn serve<S>(gate: Arc<Gate>, origin: Arc<Origin>, place: Place, protocol: Protocol, hold: Hold, io: S)
-where
+pub(super) async fn serve<S>(
+    gate: Arc<Gate>,
+    origin: Arc<Origin>,
+    place: Arc<Place>,
+    protocol: Protocol,
+    hold: Hold,
+    io: S,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (served_by, whose, to) = (Arc::clone(&gate), Arc::clone(&origin), place.authority.clone());

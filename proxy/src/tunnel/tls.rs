@@ -28,7 +28,7 @@ where
         Some(HTTP_2) => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    serve::serve(gate, origin, Place { scheme: Scheme::Https, authority }, protocol, hold, stream).await;
+    serve::serve(gate, origin, Place::new(Scheme::Https, authority), protocol, hold, stream).await;
 }
 
 /// The handshake; nothing where it fails, which is recorded.

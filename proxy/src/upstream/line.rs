@@ -106,7 +106,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Opens a connection.
 pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Line, SendError> {
-    let (stream, spoken) = dialer.dial(key.scheme, &key.authority, &key.reach, offer).await?;
+    let (stream, spoken) = dialer.dial(key.place.scheme, &key.place.authority, &key.reach, offer).await?;
     match spoken {
         Spoken::Http1 => {
             let (sender, connection) = http1::Builder::new()
@@ -116,7 +116,7 @@ pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Lin
                 .handshake(stream)
                 .await
                 .map_err(|e| broken(key, &e))?;
-            tokio::spawn(run(key.authority.clone(), connection.with_upgrades()));
+            tokio::spawn(run(key.place.authority.clone(), connection.with_upgrades()));
             Ok(Line::Http1(sender))
         }
         Spoken::Http2 => {
@@ -136,7 +136,7 @@ pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Lin
                 extended_connect: AtomicBool::new(false),
                 look: AtomicWaker::new(),
             });
-            tokio::spawn(run(key.authority.clone(), watched(connection, Arc::clone(&peer))));
+            tokio::spawn(run(key.place.authority.clone(), watched(connection, Arc::clone(&peer))));
             Ok(Line::Http2(sender, peer))
         }
     }
@@ -244,7 +244,7 @@ impl Fault {
             Self::Library(error) if error.is_user() => SendError::Upload(in_words(&error)),
             Self::Library(error) => broken(key, &error),
             Self::Interim => SendError::Broken {
-                authority: key.authority.clone(),
+                authority: key.place.authority.clone(),
                 reason: format!("more than {MAX_INTERIM} interim replies came before a reply"),
             },
         }

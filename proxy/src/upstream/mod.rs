@@ -13,6 +13,6 @@ pub(crate) use line::{Line, Loan, Turn};
 pub(crate) use outgoing::Noted;
 pub use outgoing::Outgoing;
 pub use pool::Pool;
-pub(crate) use pool::{Key, SWEEP_INTERVAL, SendError, absolute, host_text, is_grpc};
+pub(crate) use pool::{Key, SWEEP_INTERVAL, SendError, absolute, is_grpc};
 pub(crate) use resolve::ResolveError;
 pub use resolve::{Pin, PinError, Resolver};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 use tollgate_model::{Authority, Scheme};
@@ -15,6 +16,7 @@ use super::line::{self, Line, Loan, Turn, Unsent};
 use super::shelf::Shelf;
 use super::{Dialer, Offer};
 use crate::Limits;
+use crate::exchange::Place;
 use crate::limits::seconds;
 use crate::upload::Upload;
 
@@ -34,8 +36,7 @@ type Shelves = Mutex<HashMap<Key, Arc<Shelf>>>;
 /// What the requests on one connection have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    pub(crate) scheme: Scheme,
-    pub(crate) authority: Authority,
+    pub(crate) place: Arc<Place>,
     pub(crate) reach: Reach,
     /// Names of the credentials that are put in.
     pub(crate) exchanged: Arc<[String]>,
@@ -100,7 +101,7 @@ impl Pool {
         for _ in 0..MAX_TRIES {
             let mut loan = shelf.borrow(&self.dialer, key).await?;
             prepare(&mut request, key, loan.is_http2())?;
-            let again = repeatable(&request).filter(|_| loan.is_proven() && !repeated);
+            let again = if loan.is_proven() && !repeated { repeatable(&request) } else { None };
             match (loan.send(request).await, again) {
                 (Ok(reply), _) => return Ok((reply, loan)),
                 // Closed while idle: nothing was sent, so another connection may try.
@@ -112,7 +113,10 @@ impl Pool {
                 (Err(Unsent { fault, .. }), _) => return Err(fault.into_error(key)),
             }
         }
-        Err(SendError::Broken { authority: key.authority.clone(), reason: "it closes every connection".to_owned() })
+        Err(SendError::Broken {
+            authority: key.place.authority.clone(),
+            reason: "it closes every connection".to_owned(),
+        })
     }
 
     /// A connection on which a WebSocket can be opened: a stream of an HTTP/2 connection that is open and takes extended
@@ -131,7 +135,7 @@ impl Pool {
             return Ok((line, None));
         }
         let reason = "it speaks neither HTTP/1 nor WebSocket over HTTP/2".to_owned();
-        Err(SendError::Broken { authority: key.authority.clone(), reason })
+        Err(SendError::Broken { authority: key.place.authority.clone(), reason })
     }
 
     /// For connections that no request is sent on.
@@ -182,13 +186,12 @@ fn repeatable(request: &Request<Upload>) -> Option<http::request::Parts> {
 fn prepare(request: &mut Request<Upload>, key: &Key, http2: bool) -> Result<(), SendError> {
     if !http2 {
         if is_grpc(request.headers()) {
-            return Err(SendError::NoHttp2(key.authority.clone()));
+            return Err(SendError::NoHttp2(key.place.authority.clone()));
         }
         *request.version_mut() = Version::HTTP_11;
         *request.uri_mut() = request.uri().path_and_query().cloned().map(Uri::from).unwrap_or_default();
         request.headers_mut().remove(header::TE);
-        let host = HeaderValue::try_from(host_text(key)).expect("a canonical authority is visible ASCII");
-        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::HOST, key.place.host.clone());
         // For some methods the HTTP library would otherwise take a body of unknown length for none.
         if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
             request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -204,20 +207,14 @@ fn prepare(request: &mut Request<Upload>, key: &Key, http2: bool) -> Result<(), 
 
 /// The target with scheme and authority, as HTTP/2 sends it.
 pub(crate) fn absolute(key: &Key, target: &Uri) -> Uri {
-    let uri = Uri::builder().scheme(key.scheme.as_str()).authority(host_text(key));
-    let path = target.path_and_query().cloned();
-    let uri = path.into_iter().fold(uri, http::uri::Builder::path_and_query).build();
-    uri.expect("a canonical authority and a path make a URI")
-}
-
-/// `host`, or `host:port` where the port is not the scheme's own (RFC 9110, section 7.2).
-pub(crate) fn host_text(key: &Key) -> String {
-    let Authority { host, port } = &key.authority;
-    match (*port == key.scheme.default_port(), host.address()) {
-        (true, Some(std::net::IpAddr::V6(address))) => format!("[{address}]"),
-        (true, _) => host.to_string(),
-        (false, _) => key.authority.to_string(),
-    }
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(match key.place.scheme {
+        Scheme::Https => http::uri::Scheme::HTTPS,
+        Scheme::Http => http::uri::Scheme::HTTP,
+    });
+    parts.authority = Some(key.place.named.clone());
+    parts.path_and_query = target.path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).expect("a scheme, an authority and a path make a URI")
 }
 
 /// True for `application/grpc` and its subtypes, as `application/grpc+proto`.
@@ -228,7 +225,7 @@ pub(crate) fn is_grpc(headers: &http::HeaderMap) -> bool {
 }
 
 pub(crate) fn broken(key: &Key, error: &hyper::Error) -> SendError {
-    SendError::Broken { authority: key.authority.clone(), reason: in_words(error) }
+    SendError::Broken { authority: key.place.authority.clone(), reason: in_words(error) }
 }
 
 /// The error and what lies behind it: the HTTP library's first line says little.

@@ -12,6 +12,7 @@ use super::{Dialer, Offer};
 use crate::Limits;
 use crate::limits::seconds;
 use crate::upload::Upload;
+use crate::workers;
 
 /// The connections of one [`Key`].
 #[derive(Debug)]
@@ -44,6 +45,8 @@ struct Idle {
 
 #[derive(Debug)]
 struct Shared {
+    /// Whose threads it runs on, which use it before others do.
+    worker: usize,
     sender: http2::SendRequest<Upload>,
     peer: Arc<Peer>,
     streams: Streams,
@@ -63,7 +66,7 @@ enum Found {
 /// Idle connections that are kept for one place.
 const MAX_IDLE: usize = 64;
 
-/// HTTP/2 connections to one place; when all are full, requests wait until a stream ends.
+/// HTTP/2 connections to one place, of all workers; when all are full, requests wait until a stream ends.
 const MAX_SHARED: usize = 8;
 
 /// Requests on one HTTP/2 connection, where the upstream allows more: one lost packet holds up all of them.
@@ -104,13 +107,16 @@ impl Shelf {
                 Found::Open => Box::pin(self.open_shared(dialer, key)).await?,
             }
         }
-        Err(SendError::Broken { authority: key.authority.clone(), reason: "it closes each connection at once".into() })
+        Err(SendError::Broken {
+            authority: key.place.authority.clone(),
+            reason: "it closes each connection at once".into(),
+        })
     }
 
     /// HTTP/1: an idle connection, or one more within the bound.
     async fn borrow_own(self: &Arc<Self>, dialer: &Dialer, key: &Key) -> Result<Loan, SendError> {
         let slot = tokio::time::timeout(self.patience, Arc::clone(&self.slots).acquire_owned()).await;
-        let Ok(Ok(slot)) = slot else { return Err(SendError::Busy(key.authority.clone())) };
+        let Ok(Ok(slot)) = slot else { return Err(SendError::Busy(key.place.authority.clone())) };
         let turn = Turn::Connection { _slot: slot };
         while let Some((mut sender, proven)) = self.take_idle() {
             if sender.ready().await.is_ok() {
@@ -147,7 +153,8 @@ impl Shelf {
         let mut stock = self.stock();
         let streams = Streams::none(&self.freed);
         stock.spoken = Some(super::Spoken::Http2);
-        stock.shared.push(Shared { sender, peer, streams: streams.same(), used: Instant::now() });
+        let worker = workers::current();
+        stock.shared.push(Shared { worker, sender, peer, streams: streams.same(), used: Instant::now() });
         streams
     }
 
@@ -165,7 +172,7 @@ impl Shelf {
                 }
             }
         };
-        tokio::time::timeout(self.patience, found).await.map_err(|_| SendError::Busy(key.authority.clone()))
+        tokio::time::timeout(self.patience, found).await.map_err(|_| SendError::Busy(key.place.authority.clone()))
     }
 
     fn find(self: &Arc<Self>) -> Found {
@@ -175,8 +182,9 @@ impl Shelf {
             return Found::Own;
         }
         let may_open = stock.shared.len() < MAX_SHARED;
-        let emptiest = stock.shared.iter_mut().min_by_key(|shared| shared.streams.open());
-        let Some(shared) = emptiest.filter(|shared| shared.has_room()) else {
+        let here = workers::current();
+        let usable = stock.shared.iter_mut().filter(|shared| shared.has_room() && (shared.worker == here || !may_open));
+        let Some(shared) = usable.min_by_key(|shared| (shared.worker != here, shared.streams.open())) else {
             return if may_open { Found::Open } else { Found::Full };
         };
         shared.used = Instant::now();

@@ -195,12 +195,12 @@ fn connect_target(request: &Request<Incoming>) -> Result<Authority, Refusal> {
     Ok(authority)
 }
 
-fn absolute_form(request: &Request<Incoming>, origin: &Origin) -> Result<Place, Refusal> {
+fn absolute_form(request: &Request<Incoming>, origin: &Origin) -> Result<Arc<Place>, Refusal> {
     let invalid = |detail: &str| Err(Refusal::request(Code::InvalidRequest, detail, Asked::default()));
     let uri = request.uri();
     match (uri.scheme_str(), uri.authority()) {
         (Some("http"), Some(authority)) => Authority::parse_with_default(authority.as_str(), Port::HTTP)
-            .map(|authority| Place { scheme: Scheme::Http, authority })
+            .map(|authority| Place::new(Scheme::Http, authority))
             .map_err(|e| Refusal::request(Code::InvalidRequestTarget, e.to_string(), Asked::default())),
         (Some("https"), _) => invalid("use CONNECT for https: a proxy does not speak TLS in the client's name"),
         (Some(_), _) => invalid("only http and https go through this proxy"),

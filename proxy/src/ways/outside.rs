@@ -196,7 +196,7 @@ async fn answer(gate: Arc<Gate>, origin: Arc<Origin>, port: u16, request: Reques
         Err(refusal) => super::explicit::refuse_unjudged(&gate, &origin, request.uri(), refusal),
     };
     match judged {
-        Ok(authority) => exchange(gate, origin, Place { scheme: Scheme::Http, authority }, request).await,
+        Ok(authority) => exchange(gate, origin, Place::new(Scheme::Http, authority), request).await,
         Err(refusal) => refusal.answer(Dialect::Http).map(ReplyBody::own),
     }
 }

@@ -22,7 +22,7 @@ use crate::exchange::headers::clean_reply;
 use crate::search::Search;
 use crate::tunnel::Turn as Requested;
 use crate::upload::Upload;
-use crate::upstream::{Key, Line, Pool, SendError, Turn, host_text};
+use crate::upstream::{Key, Line, Pool, SendError, Turn};
 
 /// A client's wish to switch.
 pub(crate) struct Upgrade {
@@ -122,7 +122,7 @@ pub(super) async fn open(
         }
     }
     parts.headers.remove(SEC_WEBSOCKET_KEY);
-    let broken = |reason: &str| SendError::Broken { authority: key.authority.clone(), reason: reason.to_owned() };
+    let broken = |reason: &str| SendError::Broken { authority: key.place.authority.clone(), reason: reason.to_owned() };
     let (mut line, turn) = pool.open_for_websocket(key).await?;
     let expected = match &line {
         Line::Http1(_) => {
@@ -155,8 +155,7 @@ pub(super) async fn open(
 fn prepare_http1(parts: &mut Parts, key: &Key, nonce: HeaderValue) {
     parts.method = Method::GET;
     parts.version = Version::HTTP_11;
-    let host = HeaderValue::try_from(host_text(key)).expect("a canonical authority is visible ASCII");
-    parts.headers.insert(http::header::HOST, host);
+    parts.headers.insert(http::header::HOST, key.place.host.clone());
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     parts.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));

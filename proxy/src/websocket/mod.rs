@@ -112,7 +112,7 @@ pub(crate) async fn open(
 }
 
 fn broken(socket: &Socket, reason: String) -> Refusal {
-    let error = SendError::Broken { authority: socket.key.authority.clone(), reason };
+    let error = SendError::Broken { authority: socket.key.place.authority.clone(), reason };
     socket.course.end(error.to_string());
     Refusal::request(Code::UpstreamBroken, error.to_string(), socket.asking.asked())
 }
