@@ -374,6 +374,7 @@ fn the_front_door() {
     check(&openshell(&own), 0, "own\n", "✓ Created sandbox own");
     check(&openshell(&["logs", "own", "--tail", "--source", "agent"]), 0, "out\n", "");
     check(&openshell(&["sandbox", "list"]), 0, "Error\n", "");
-    check(&openshell(&["sandbox", "upload", "own", "x"]), 1, "", "is not here");
+    check(&openshell(&["sandbox", "upload", "own", "x"]), 2, "", "x cannot be sent");
+    check(&openshell(&["sandbox", "ssh-config", "own"]), 1, "", "is not here");
     check(&openshell(&["forward", "list"]), 0, "", "");
 }

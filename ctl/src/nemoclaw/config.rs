@@ -5,10 +5,9 @@ use serde_json::Value;
 
 use crate::agent_config::{self, Key, Set};
 use crate::commands::Running;
-use crate::commands::sandbox::not_kept;
 use crate::definition::Definition;
 use crate::failure::{Failure, Kind};
-use crate::home::Home;
+use crate::home::{Home, SandboxFolder};
 
 /// What to do with the configuration of the agent.
 #[derive(Debug, Subcommand)]
@@ -78,9 +77,9 @@ pub fn config(name: &str, command: ConfigCommand) -> Result<(), Failure> {
 fn get(name: &str, key: Option<&str>, format: Format) -> Result<(), Failure> {
     let parsed = key.map(read_key).transpose()?;
     let sandbox = Running::find(Some(name.to_owned()))?;
-    let found = match sandbox.folder.is_held() {
-        true => agent_config::get(&sandbox, parsed.as_ref())?,
-        false => agent_config::get_kept(&sandbox.folder, parsed.as_ref())?,
+    let found = match starts_again(&sandbox.folder)? {
+        true => agent_config::get_kept(&sandbox.folder, parsed.as_ref())?,
+        false => agent_config::get(&sandbox, parsed.as_ref())?,
     };
     let found =
         found.ok_or_else(|| Failure::new(Kind::Other, format!("nothing is set at `{}`", key.unwrap_or_default())))?;
@@ -95,10 +94,7 @@ fn set(name: &str, key: &str, value: String) -> Result<(), Failure> {
     let key = read_key(key)?;
     let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
     let sandbox = Running::find(Some(name.to_owned()))?;
-    if !sandbox.folder.is_held() {
-        if Definition::load(&sandbox.folder)?.is_none() {
-            return Err(not_kept(name));
-        }
+    if starts_again(&sandbox.folder)? {
         // Held meanwhile, so that nobody starts it with half of it.
         agent_config::set_kept(&Home::open()?.claim(name)?, &key, value)?;
         println!("✓ Set {key} of {name}, for its next start");
@@ -110,6 +106,11 @@ fn set(name: &str, key: &str, value: String) -> Result<(), Failure> {
     }
     println!("✓ Set {key} of {name}");
     Ok(())
+}
+
+/// True for one that does not run and stays.
+fn starts_again(folder: &SandboxFolder) -> Result<bool, Failure> {
+    Ok(!folder.is_held() && Definition::load(folder)?.is_some())
 }
 
 fn read_key(text: &str) -> Result<Key, Failure> {

@@ -1,7 +1,7 @@
 //! Segments: a journal is cut into files, and the first record of each names the end of the one before.
 //!
 //! A session is `NAME/NUMBER`, the number that of the segment. A segment that follows another begins with
-//! [`Event::Segment`](crate::Event::Segment), so each commits to all before it. What retention removed at the beginning is told
+//! [`Event::Segment`], so each commits to all before it. What retention removed at the beginning is told
 //! from what somebody else removed: the youngest segment says from which on they are kept.
 
 use serde::Deserialize;

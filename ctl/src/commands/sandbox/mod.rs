@@ -185,8 +185,7 @@ pub fn start(name: &str) -> Result<Started, Failure> {
     Ok(started)
 }
 
-/// Of one that nothing starts again.
-pub fn not_kept(name: &str) -> Failure {
+fn not_kept(name: &str) -> Failure {
     let message = format!(
         "the sandbox {name} ran for as long as its command and left its journal; `tollgate sandbox create` makes one that stays"
     );
