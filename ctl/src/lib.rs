@@ -4,6 +4,10 @@
 //! thin: they read arguments, call the session or the operator API, and print.
 #![forbid(unsafe_code)]
 
+// First: what follows prints by its macros.
+#[macro_use]
+mod output;
+
 mod agent_config;
 mod cli;
 mod commands;
@@ -16,7 +20,6 @@ mod home;
 mod nemoclaw;
 mod openshell;
 mod operator;
-mod output;
 mod presets;
 mod revisions;
 mod session;

@@ -1,7 +1,33 @@
 //! How commands print what they found.
 
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
+
 use clap::ValueEnum;
 use serde::Serialize;
+
+/// As the standard library's, but whoever stops reading ends the command and not in a panic, as with `| head`.
+macro_rules! println {
+    ($($what:tt)*) => { $crate::output::print_text(format_args!("{}\n", format_args!($($what)*))) };
+}
+
+/// As [`println`], without a line's end.
+macro_rules! print {
+    ($($what:tt)*) => { $crate::output::print_text(format_args!($($what)*)) };
+}
+
+/// How a program ends that SIGPIPE ends.
+const READER_GONE: i32 = 128 + 13;
+
+/// Writes to standard output, or ends the process.
+pub fn print_text(text: Arguments<'_>) {
+    let Err(error) = std::io::stdout().lock().write_fmt(text) else { return };
+    if error.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(READER_GONE);
+    }
+    eprintln!("tollgate: standard output cannot be written: {error}");
+    std::process::exit(1);
+}
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -174,3 +174,14 @@ fn silent(bench: &Bench, socket: &Path) {
     bench.give(socket);
     std::thread::spawn(move || listener.incoming().for_each(drop));
 }
+
+/// As in `tollgate logs | head`.
+#[test]
+fn whoever_stops_reading_ends_the_command_without_a_word() {
+    let bench = Bench::new(&policy_for("/a"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let policy = bench.path("policy.yaml");
+    let output = bench.tollgate().args(["policy", "show"]).arg(policy).stdout(writer).output().expect("started");
+    assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
+}
