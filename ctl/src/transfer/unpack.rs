@@ -154,18 +154,20 @@ fn copy(from: &mut impl Read, to: &mut File, progress: &mut Progress) -> std::io
     }
 }
 
-/// Whether a link in this folder leads to what is below the first name as well.
+/// Whether a link in this folder leads to what is below the first name as well. Upwards only to begin with: behind a name, which
+/// may be a link itself, nobody knows from here what is above.
 fn stays_inside(folder: &[OsString], target: &Path) -> bool {
     let mut depth = folder.len();
+    let mut goes_down = false;
     for part in target.components() {
         match part {
-            Component::Normal(_) => depth += 1,
+            Component::Normal(_) => goes_down = true,
             Component::CurDir => {}
-            Component::ParentDir if depth > 1 => depth -= 1,
+            Component::ParentDir if depth > 1 && !goes_down => depth -= 1,
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
         }
     }
-    depth > 0 && !folder.is_empty()
+    depth > 0
 }
 
 fn unwritable(path: &Path, reason: impl Into<std::io::Error>) -> UnpackError {
@@ -249,6 +251,7 @@ mod tests {
         check(&[(LINK, "data", "../outside"), (FILE, "data/kept", "evil")], "left out");
         check(&[(LINK, "data/l", "../../outside"), (FILE, "data/l/kept", "evil")], "1 files, left out [\"data/l:");
         check(&[(LINK, "data/l", "/etc")], "leads out of what was sent");
+        check(&[(LINK, "data/a/b/up", "../.."), (LINK, "data/l", "a/b/up/../x")], "left out [\"data/l:");
         // A link that stays inside is not followed either.
         check(&[(FOLDER, "data/a", ""), (LINK, "data/l", "a"), (FILE, "data/l/x", "")], "data/l/x cannot be written");
         check(&[(EntryType::Link, "data/h", "../outside/kept")], "neither a file nor a folder");
