@@ -214,6 +214,7 @@ impl Policies {
             loaded_at_ms: None,
         };
         kept.keep(&entry, change.text).map_err(Refused::Unkept)?;
+        let before = self.rules.current();
         let now = self.rules.replace_policy(change.policy).unwrap_or_else(|| self.rules.current());
         let event = Event::Policy {
             agent: "",
@@ -223,7 +224,7 @@ impl Policies {
             detail: &describe(&entry),
         };
         let recorded = self.journal.record(&event);
-        kept.loaded(entry, change.text);
+        kept.loaded(entry, change.text, before);
         recorded?;
         applied(&kept, number, (true, now.number))
     }
