@@ -10,9 +10,9 @@ use tollgate_wire::forward::StartForward;
 use super::Running;
 use super::sandbox::all;
 use crate::failure::{Failure, Kind};
+use crate::forward::Forward;
 use crate::operator::FORWARDS;
 use crate::output::{Output, print_json};
-use crate::session::Forward;
 
 /// What to do with forwarded ports.
 #[derive(Debug, Subcommand)]

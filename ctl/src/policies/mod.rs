@@ -3,6 +3,8 @@
 //! The newest accepted one is in force, wherever it came from. Each is kept as a revision before it comes into force; one
 //! that is refused changes nothing. What a file or an operator brings passes through the same few lines.
 
+mod file;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_audit::Event;
@@ -11,7 +13,8 @@ use tollgate_policy::{Diagnostics, Policy};
 use tollgate_proxy::{Digested, Journal, JournalError, Rules};
 use tollgate_wire::policy::{Applied, Origin, Revisions, Shown};
 
-use super::policy_file::{Content, MAX_POLICY_BYTES, PolicyFile};
+pub use file::{Content, Fence, Follower, Following, MAX_POLICY_BYTES, PolicyFile};
+
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
 use crate::revisions::{Archive, Conflict, Entry, FolderError, Step, fixed, now_ms};
