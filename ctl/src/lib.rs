@@ -23,6 +23,7 @@ mod openshell;
 mod operator;
 mod policies;
 mod presets;
+mod progress;
 mod revisions;
 mod session;
 mod standalone;

@@ -64,6 +64,12 @@ enum Kept {
 }
 
 impl Kept {
+    /// How much there is to read; what cannot be looked at is told when it is read.
+    fn bytes(&self) -> u64 {
+        let length = |path: &PathBuf| path.metadata().map_or(0, |found| found.len());
+        self.files().iter().flatten().map(length).sum()
+    }
+
     /// Its files, in the order of what they tell.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
         match self {

@@ -16,7 +16,8 @@ use super::running;
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
 use crate::output::Output;
-use crate::transfer::{PackError, Progress, UnpackError, pack, size, unpack};
+use crate::progress::Progress;
+use crate::transfer::{PackError, UnpackError, pack, size, unpack};
 
 /// Arguments of `upload`.
 #[derive(Debug, Args)]
