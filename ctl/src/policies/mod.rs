@@ -4,6 +4,7 @@
 //! that is refused changes nothing. What a file or an operator brings passes through the same few lines.
 
 mod file;
+mod next;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,7 @@ use tollgate_proxy::{Digested, Journal, JournalError, Rules};
 use tollgate_wire::policy::{Applied, Origin, Revisions, Shown};
 
 pub use file::{Content, Fence, Follower, Following, MAX_POLICY_BYTES, PolicyFile};
+pub use next::{change_next, newest};
 
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
@@ -236,18 +238,6 @@ impl Policies {
         // What is guarded is whole between any two of its steps.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The newest policy that was accepted for a sandbox, and the hash of the newest that its file brought; nothing where none is
-/// kept.
-pub fn newest(folder: &SandboxFolder) -> Result<Option<(Content, String)>, Failure> {
-    let unusable = |error: FolderError| Failure::new(Kind::State, error.to_string());
-    let (kept, _) = Archive::open(folder.revisions()?).map_err(unusable)?;
-    let Some(newest) = kept.history().newest_first().next() else { return Ok(None) };
-    let from_file = kept.history().newest_first().find(|entry| entry.origin == Origin::File);
-    let brought = from_file.map(|entry| entry.sha256.clone()).unwrap_or_default();
-    let text = kept.text(newest.number).map_err(unusable)?.unwrap_or_default();
-    Ok(Some((Content { text, owner_uid: newest.author_uid }, brought)))
 }
 
 fn text_of(kept: &Archive, number: u64) -> Result<String, Refused> {
