@@ -24,7 +24,7 @@ pub struct Limits {
     pub streams: u32,
     /// Resets that a client may have waiting on one HTTP/2 connection before it is closed.
     pub resets: u32,
-    /// Headers of a request: browsers send thirty, generous clients sixty.
+    /// Headers of a request: browsers send thirty, generous clients sixty. The HTTP library reads a hundred without asking for memory.
     pub headers: u32,
     /// Bytes in the head of a request, all headers together.
     pub header_bytes: u32,

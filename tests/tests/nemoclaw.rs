@@ -119,37 +119,21 @@ fn a_configuration_outlives_a_stop_and_a_reset_token() {
     let server = format!(
         "{{\"a\": {{\"url\": \"https://api.test/a\", \"headers\": {{\"Authorization\": \"Bearer {VALUE}\"}}}}}}"
     );
-    check(
-        bench,
-        &["box", "config", "set", "--key", "mcp.servers", "--value", &server],
-        0,
-        "is the credential AGENT_",
-        "",
-    );
+    let set = |code, said, refused| {
+        check(bench, &["box", "config", "set", "--key", "mcp.servers", "--value", &server], code, said, refused);
+    };
+    set(0, "is the credential AGENT_", "");
     let listed = finish(bench.tollgate().args(["credential", "list", "-o", "json"])).succeeded();
     let name = listed.split('"').find(|text| text.starts_with("AGENT_")).expect("its name").to_owned();
     assert_eq!(staying.sandbox(&["stop", "box"]).code, 0);
     check(bench, &["credentials", "reset", &name, "--yes"], 0, "is forgotten", "");
     check(bench, &["box", "config", "set", "--key", "agents.model", "--value", "big"], 0, "for its next start", "");
     check(bench, &["box", "config", "get", "--key", "agents.model"], 0, "\"big\"", "");
-    check(
-        bench,
-        &["box", "config", "set", "--key", "mcp.servers", "--value", &server.replace("api.test", "else.test")],
-        1,
-        "",
-        "does not let requests with a token go to else.test:443, so nothing changed",
-    );
     let started = staying.sandbox(&["start", "box"]);
     assert!(started.code == 0 && started.stderr.contains(&format!("{name}, a token of")), "{started:?}");
     check(bench, &["box", "config", "get", "--key", "agents.model"], 0, "\"big\"", "");
     check(bench, &["box", "config", "get", "--key", "mcp.servers.a.url"], 0, "https://api.test/a", "");
-    check(
-        bench,
-        &["box", "config", "set", "--key", "mcp.servers", "--value", &server],
-        0,
-        "is the credential AGENT_",
-        "",
-    );
+    set(0, "is the credential AGENT_", "");
     assert_eq!(staying.sandbox(&["stop", "box"]).code, 0);
     let again = staying.sandbox(&["start", "box"]);
     assert!(again.code == 0 && !again.stderr.contains("was reset"), "{again:?}");
@@ -163,7 +147,10 @@ fn a_token_is_set_while_its_sandbox_does_not_run() {
     assert_eq!(staying.sandbox(&["stop", "box"]).code, 0);
     let bench = &staying.0;
     let server = format!(r#"{{"url": "https://api.test/a", "headers": {{"Authorization": "Bearer {VALUE}"}}}}"#);
+    let elsewhere = server.replace("api.test", "else.test");
     let set = ["box", "config", "set", "--key", "mcp.servers.a", "--value", &server];
+    let refused = ["box", "config", "set", "--key", "mcp.servers.a", "--value", &elsewhere];
+    check(bench, &refused, 1, "", "does not let requests with a token go to else.test:443, so nothing changed");
     let policy = std::fs::read_to_string(bench.path("policy.yaml")).expect("there");
     bench.write("policy.yaml", policy_for("/b"));
     check(bench, &set, 1, "", "its policy file was changed since");

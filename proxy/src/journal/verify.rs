@@ -46,14 +46,14 @@ impl JournalFolder {
     /// Verifies all segments with the 32-byte public key, also while the journal is written.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// When the folder cannot be read, or its segments were removed each time while they were.
     pub fn verify(&self, key: &[u8]) -> std::io::Result<Verified> {
-        for _ in 1..TRIES {
+        for _ in 0..TRIES {
             if let Some(verified) = self.try_verify(key)? {
                 return Ok(verified);
             }
         }
-        Ok(self.try_verify(key)?.unwrap_or(Verified { segments: Vec::new(), order: None }))
+        Err(std::io::Error::other("segments were removed while it was read; try again"))
     }
 
     /// Nothing where segments were removed meanwhile.
@@ -64,7 +64,8 @@ impl JournalFolder {
         let (mut segments, mut sound) = (Vec::new(), Vec::new());
         for number in numbers.iter().copied() {
             let found = self.verify_segment(number, key);
-            segments.push((number, found.map(|found| (sound.push(found.clone()), found.1).1)));
+            sound.extend(found.as_ref().ok().cloned());
+            segments.push((number, found.map(|(_, summary)| summary)));
         }
         if self.segments()?.first() != numbers.first() {
             return Ok(None);
@@ -74,22 +75,18 @@ impl JournalFolder {
         Ok(Some(Verified { segments, order }))
     }
 
-    fn verify_segment(&self, number: u32, key: &[u8]) -> Result<(String, Summary), SegmentError> {
+    fn verify_segment(&self, expected: u32, key: &[u8]) -> Result<(String, Summary), SegmentError> {
         let unreadable = |file| move |reason| SegmentError::Unreadable { file, reason };
         // Before the records, so that it names one of them however fast they come.
-        let head = std::fs::read(self.head(number)).map_err(unreadable("its signed head"))?;
-        let records = BufReader::new(File::open(self.records(number)).map_err(unreadable("it"))?);
+        let head = std::fs::read(self.head(expected)).map_err(unreadable("its signed head"))?;
+        let records = BufReader::new(File::open(self.records(expected)).map_err(unreadable("it"))?);
         let summary = verify_journal(records, &head, key)?;
         let session = Head::parse(&head)?.session;
-        match has_number(&session, number) {
+        match number(&session) == Some(expected) {
             true => Ok((session, summary)),
             false => Err(SegmentError::Misplaced(session)),
         }
     }
-}
-
-fn has_number(session: &str, expected: u32) -> bool {
-    number(session) == Some(expected)
 }
 
 fn order(segments: &[(String, Summary)], latest: Result<Vec<u8>, String>, key: &[u8]) -> Result<(), Gap> {

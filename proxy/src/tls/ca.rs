@@ -12,7 +12,7 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
-use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SigningKey};
 use tollgate_model::Host;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -156,9 +156,7 @@ impl CertificateAuthority {
     }
 
     fn config(&self, chain: Vec<CertificateDer<'static>>) -> ServerConfig {
-        let certified = SingleCertAndKey::from(CertifiedKey::new(chain, Arc::clone(&self.signing_key)));
-        let mut config = suites::server().with_cert_resolver(Arc::new(certified));
-        config.ignore_client_order = true;
+        let mut config = suites::server(CertifiedKey::new(chain, Arc::clone(&self.signing_key)));
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         config.session_storage = Arc::clone(&self.sessions);
         config.send_tls13_tickets = TICKETS;

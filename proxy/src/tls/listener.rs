@@ -34,8 +34,7 @@ pub fn listener_config(certificate: &str, key: &str) -> Result<Arc<ServerConfig>
     }
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|e| ListenerTlsError::Unreadable("key", e.to_string()))?;
-    let mut config = suites::server().with_single_cert(chain, key)?;
-    config.ignore_client_order = true;
+    let mut config = suites::server(suites::certified(chain, key)?);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 use rustls::CipherSuite;
 use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::WantsServerCert;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
@@ -21,10 +22,13 @@ const PREFERRED: &[CipherSuite] = &[
     CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 ];
 
-/// Beginning with the suites; which one it is, the server decides by their order.
-pub(super) fn server() -> ConfigBuilder<ServerConfig, WantsServerCert> {
+/// A server with this certificate, that decides by the order of the suites which one it is.
+pub(super) fn server(certified: CertifiedKey) -> ServerConfig {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions();
-    builder.expect("the library's own suites and versions go together").with_no_client_auth()
+    let builder = builder.expect("the library's own suites and versions go together").with_no_client_auth();
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.ignore_client_order = true;
+    config
 }
 
 pub(super) fn client(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
@@ -33,8 +37,14 @@ pub(super) fn client(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsC
 }
 
 /// A key as the library signs with it.
-pub(super) fn signing_key(
-    key: rustls::pki_types::PrivateKeyDer<'static>,
-) -> Result<Arc<dyn rustls::sign::SigningKey>, rustls::Error> {
+pub(super) fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
     PROVIDER.key_provider.load_private_key(key)
+}
+
+/// A certificate and its key, which must belong together.
+pub(super) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, rustls::Error> {
+    CertifiedKey::from_der(chain, key, &PROVIDER)
 }

@@ -90,7 +90,7 @@ async fn accept_all<T, F>(
     loop {
         let next = async {
             let (stream, client) = accept(&listener, &capacity).await?;
-            // The one that waits here is the last that is accepted until another ends.
+            // The one that waits here, one for each worker, is the last that is accepted until another ends.
             let slot = Arc::new(Slot { _place: capacity.place().await, owner: OnceLock::new() });
             Some((stream, client, slot))
         };

@@ -7,6 +7,7 @@ use std::io::{IsTerminal, stdin, stdout};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -126,11 +127,15 @@ pub fn run_inside(sandbox: &SandboxFolder, tty: Tty, command: Command) -> Result
     let Executing { visit, ends } = Executing::start(connection, &exec).map_err(refused)?;
     let visit = Arc::new(visit);
     let raw = matches!(ends, Ends::Terminal(_)).then(Raw::enter);
-    if let Some(timeout) = timeout {
-        end_after(timeout, &visit);
-    }
+    let expired = timeout.map(|timeout| end_after(timeout, &visit));
     let (copies, done) = copy(ends, &visit).map_err(|e| lost(&e))?;
     let outcome = visit.wait();
+    if expired.is_some_and(|expired| expired.load(Ordering::SeqCst)) {
+        // Ended by the thread that looks at the clock, which says so and exits.
+        loop {
+            thread::park();
+        }
+    }
     drop(done);
     // What it wrote is in its pipes; what others of the sandbox write there later is not waited for.
     copies.into_iter().for_each(|copy| drop(copy.join()));
@@ -177,16 +182,19 @@ pub(super) fn lost(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Kind::Other, format!("the command cannot be looked after: {error}"))
 }
 
-/// Ends this process, and so the program, when it took too long.
-fn end_after(timeout: Duration, visit: &Arc<Visit>) {
-    let visit = Arc::clone(visit);
+/// Ends this process, and so the program, when it took too long; true from before the program hears of it.
+fn end_after(timeout: Duration, visit: &Arc<Visit>) -> Arc<AtomicBool> {
+    let (visit, expired) = (Arc::clone(visit), Arc::new(AtomicBool::new(false)));
+    let expires = Arc::clone(&expired);
     thread::spawn(move || {
-        thread::park_timeout(timeout);
+        thread::sleep(timeout);
+        expires.store(true, Ordering::SeqCst);
         let _ = visit.signal(Signal::SIGTERM as i32);
         Raw::leave();
         eprintln!("tollgate: the command took longer than {} seconds and was ended", timeout.as_secs());
         std::process::exit(i32::from(Failure::new(Kind::TimedOut, "").code()))
     });
+    expired
 }
 
 /// Our terminal, as it was before its keys went to the program.
