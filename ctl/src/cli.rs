@@ -155,3 +155,42 @@ pub fn start_tracing() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Commands that print nothing of their own that a program would read, and why.
+    const WITHOUT: &[(&str, &str)] = &[
+        ("run", "its output is the agent's"),
+        ("sandbox exec", "its output is that of the command"),
+        ("sandbox connect", "a terminal"),
+        ("completions", "a script for a shell"),
+        ("man", "files for man(1)"),
+        ("demo", "a story for people; its exit code says the rest"),
+        ("audit export", "every line is JSON already"),
+    ];
+
+    fn leaves(command: &clap::Command, name: &str, found: &mut Vec<(String, bool)>) {
+        let shown: Vec<_> = command.get_subcommands().filter(|one| !one.is_hide_set()).collect();
+        if shown.is_empty() {
+            found.push((name.to_owned(), command.get_arguments().any(|one| one.get_short() == Some('o'))));
+        }
+        for one in shown {
+            leaves(one, format!("{name} {}", one.get_name()).trim_start(), found);
+        }
+    }
+
+    #[test]
+    fn every_command_that_says_something_says_it_to_programs_too() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "", &mut found);
+        let silent: Vec<_> = found.iter().filter(|(_, has_output)| !has_output).map(|(name, _)| &**name).collect();
+        let mut expected: Vec<_> = WITHOUT.iter().map(|(name, _)| *name).collect();
+        expected.sort_by_key(|name| silent.iter().position(|other| other == name));
+        assert_eq!(silent, expected);
+        assert!(found.len() > 40, "{}", found.len());
+    }
+}

@@ -12,9 +12,10 @@ use tollgate_proxy::{LimitSetting, Pin};
 use tollgate_wire::cell::Feature;
 
 use crate::failure::{Failure, Kind};
+use crate::forward::Forward;
 use crate::home::{SandboxFolder, write_private};
 use crate::operator::Address;
-use crate::session::{ExtraFiles, Forward, Isolation, Order};
+use crate::session::{ExtraFiles, Isolation, Order};
 
 /// The options of everything that makes a sandbox.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]

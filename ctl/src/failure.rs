@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use tollgate_proxy::JournalError;
+
 /// A failure of ours; the agent's own exit codes pass through untouched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -36,6 +38,11 @@ impl Failure {
     /// A failure with its sentence. The sentence says what happened, where, and what to do.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// A journal that cannot be written.
+    pub fn of_journal(error: JournalError) -> Self {
+        Self::new(Kind::State, error.to_string())
     }
 
     /// Says the sentence on stderr and gives the exit code.

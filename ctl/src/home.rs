@@ -162,11 +162,29 @@ impl Home {
 /// Writes a file that only its owner may read, replacing what was there at once.
 pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(content)?;
-    file.sync_all()?;
+    write_draft(&draft, content)?.sync_all()?;
     std::fs::rename(&draft, path)?;
     // Not before this is the new name on the disk.
+    sync_folder(path)
+}
+
+/// The same for a file that takes no other's place, in half the time: the disk is told of content and name together. If the
+/// machine stops before this returns, the file may be there with less than its content, so it has to say what that is.
+pub fn write_private_anew(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let draft = path.with_extension("new");
+    let file = write_draft(&draft, content)?;
+    std::fs::rename(&draft, path)?;
+    file.sync_all()?;
+    sync_folder(path)
+}
+
+fn write_draft(draft: &Path, content: &[u8]) -> std::io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
+    file.write_all(content)?;
+    Ok(file)
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 

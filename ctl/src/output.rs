@@ -39,6 +39,16 @@ pub enum Output {
     Json,
 }
 
+impl Output {
+    /// Tells what was done: a sentence to people, an object to programs.
+    pub fn done(self, object: &impl Serialize, say: impl FnOnce()) {
+        match self {
+            Self::Text => say(),
+            Self::Json => print_json(object),
+        }
+    }
+}
+
 /// Prints a value for programs.
 pub fn print_json(value: &impl Serialize) {
     println!("{}", serde_json::to_string_pretty(value).expect("results are text and numbers"));

@@ -50,6 +50,8 @@ fn names_that_nothing_has() {
         ("tollgate policy get ../box", 2, "`../box` is no sandbox name"),
         ("tollgate logs bx", 1, "did you mean `box`?"),
         ("tollgate audit verify bx", 1, "there is no sandbox or proxy bx"),
+        ("tollgate audit verify ./", 1, "no journal is in ./: neither a segment, as 000001.jsonl, nor latest"),
+        ("tollgate audit export ./", 1, "no journal is in ./"),
         ("tollgate provider get wrk", 2, "there is no provider wrk"),
         ("tollgate provider policy githb", 2, "did you mean `github`?"),
         ("tollgate credential revoke NOPE", 5, "NOPE is not kept here"),

@@ -129,7 +129,6 @@ fn a_configuration_outlives_a_stop_and_a_reset_token() {
     check(bench, &["credentials", "reset", &name, "--yes"], 0, "is forgotten", "");
     check(bench, &["box", "config", "set", "--key", "agents.model", "--value", "big"], 0, "for its next start", "");
     check(bench, &["box", "config", "get", "--key", "agents.model"], 0, "\"big\"", "");
-    set(1, "", "first run: tollgate sandbox start box");
     let started = staying.sandbox(&["start", "box"]);
     assert!(started.code == 0 && started.stderr.contains(&format!("{name}, a token of")), "{started:?}");
     check(bench, &["box", "config", "get", "--key", "agents.model"], 0, "\"big\"", "");
@@ -138,6 +137,40 @@ fn a_configuration_outlives_a_stop_and_a_reset_token() {
     assert_eq!(staying.sandbox(&["stop", "box"]).code, 0);
     let again = staying.sandbox(&["start", "box"]);
     assert!(again.code == 0 && !again.stderr.contains("was reset"), "{again:?}");
+}
+
+/// It is bound in the policy that the next start begins with, unless an edit of the file means another one.
+#[test]
+fn a_token_is_set_while_its_sandbox_does_not_run() {
+    let staying = Staying::new(&policy_for("/a"));
+    assert_eq!(staying.create("box", &[], &["sleep", "1000"]).code, 0);
+    assert_eq!(staying.sandbox(&["stop", "box"]).code, 0);
+    let bench = &staying.0;
+    let server = format!(r#"{{"url": "https://api.test/a", "headers": {{"Authorization": "Bearer {VALUE}"}}}}"#);
+    let elsewhere = server.replace("api.test", "else.test");
+    let set = ["box", "config", "set", "--key", "mcp.servers.a", "--value", &server];
+    let refused = ["box", "config", "set", "--key", "mcp.servers.a", "--value", &elsewhere];
+    check(bench, &refused, 1, "", "does not let requests with a token go to else.test:443, so nothing changed");
+    let policy = std::fs::read_to_string(bench.path("policy.yaml")).expect("there");
+    bench.write("policy.yaml", policy_for("/b"));
+    check(bench, &set, 1, "", "its policy file was changed since");
+    assert!(!bench.path("home/credentials.json").exists(), "nothing was kept");
+    bench.write("policy.yaml", policy);
+    check(bench, &set, 0, "is the credential AGENT_", "");
+    check(bench, &set, 0, "✓ Set mcp.servers.a of box, for its next start", "");
+    assert_eq!(staying.sandbox(&["start", "box"]).code, 0);
+    let listed = finish(bench.tollgate().args(["policy", "list", "box", "-o", "json"])).succeeded();
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!((&listed["active_version"], listed["revisions"].as_array().map(Vec::len)), (&2.into(), Some(2)));
+    let inside =
+        finish(bench.tollgate().args(["sandbox", "exec", "box", "--", "sh", "-c", "cat ~/.openclaw/openclaw.json"]));
+    let name =
+        inside.succeeded().split("resolve:env:").nth(1).and_then(|rest| rest.split('"').next().map(str::to_owned));
+    let name = name.expect("a reference");
+    let told = finish(bench.tollgate().args(["credential", "revoke", &name, "-o", "json"])).succeeded();
+    assert!(told.contains("refused: "), "the sandbox has it: {told}");
+    let policy = finish(bench.tollgate().args(["policy", "get", "box", "--full"])).succeeded();
+    assert!(policy.contains(&format!("{name}:\n      bindings:\n      - host: api.test\n")), "{policy}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod kept;
 mod key;
 pub mod redact;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Method;
@@ -26,10 +27,12 @@ use key::GATEWAY;
 pub use key::{Key, KeyError};
 
 use crate::commands::Running;
-use crate::credentials::Store;
+use crate::credentials::{Store, attach};
+use crate::definition::Definition;
 use crate::failure::{Failure, Kind};
 use crate::home::{Claim, Home, SandboxFolder};
 use crate::operator::{ATTACH_CREDENTIAL, POLICY};
+use crate::policies::{PolicyFile, change_next};
 
 /// A policy is in force and a credential attached within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,22 +63,35 @@ fn shown(mut document: Map<String, Value>, key: Option<&Key>) -> Option<Value> {
     found.map(redact::value)
 }
 
-/// Sets a key of what the agent of a sandbox gets at its next start. A token is bound in the policy of one that runs alone.
-pub fn set_kept(stopped: &Claim, key: &Key, mut value: Value) -> Result<(), Failure> {
+/// Sets a key of what the agent of a sandbox gets at its next start.
+pub fn set_kept(home: &Home, stopped: &Claim, key: &Key, mut value: Value) -> Result<Set, Failure> {
     let sandbox = &stopped.folder;
     let usage = |e: &dyn std::fmt::Display| Failure::new(Kind::Usage, e.to_string());
     let tokens = bearer::take(&mut value, key.parts(), &sandbox.name).map_err(|e| usage(&e))?;
-    if let Some(token) = tokens.first() {
-        let (name, service) = (&sandbox.name, &token.service);
-        let message = format!(
-            "the token for {service} has to be bound in the policy of {name}, which does not run, so nothing changed; first run: \
-             tollgate sandbox start {name}"
-        );
-        return Err(Failure::new(Kind::Other, message));
-    }
     let mut document = kept::document(sandbox)?;
     key.set(&mut document, value).map_err(|e| usage(&e))?;
-    kept::keep(sandbox, &document, std::iter::empty())
+    if !tokens.is_empty() {
+        bind_next(home, sandbox, &tokens)?;
+        store(home, &tokens)?;
+    }
+    kept::keep(sandbox, &document, tokens.iter().map(|token| token.name.clone()))?;
+    Ok(Set::of(tokens))
+}
+
+/// Binds tokens in the policy that a sandbox starts with next; refuses what the start would.
+fn bind_next(home: &Home, sandbox: &SandboxFolder, tokens: &[Token]) -> Result<(), Failure> {
+    // It stays, or nothing would be set for its next start.
+    let Some(definition) = Definition::load(sandbox)? else { return Ok(()) };
+    let attachments = attach(home, &definition.options.providers, &mut Vec::new())?;
+    let within = |path: &PathBuf| definition.workdir.join(path);
+    let image = definition.options.rootfs.as_ref().map(within);
+    let file = PolicyFile::or_gone(&within(&definition.options.policy)).of_image(image).attaching(attachments.clone());
+    change_next(sandbox, &file, |document| {
+        let mut effective = document.clone();
+        effective.attach(&attachments).map_err(|mistakes| Failure::new(Kind::Policy, mistakes.to_string()))?;
+        check(&sandbox.name, effective, tokens)?;
+        Ok(bound(document, tokens))
+    })
 }
 
 /// Sets a key. Whatever can be refused is refused before anything has changed.
@@ -90,14 +106,32 @@ pub fn set(home: &Home, sandbox: &Running, key: &Key, mut value: Value) -> Resul
     }
     kept::keep(&sandbox.folder, &document, tokens.iter().map(|token| token.name.clone()))?;
     file::write(&sandbox.folder, &document)?;
-    Ok(Set { moved: tokens.into_iter().map(|token| (token.name, token.service)).collect() })
+    Ok(Set::of(tokens))
+}
+
+impl Set {
+    fn of(tokens: Vec<Token>) -> Self {
+        Self { moved: tokens.into_iter().map(|token| (token.name, token.service)).collect() }
+    }
 }
 
 /// First what can be refused: a policy in which the tokens are bound. Until a credential of that name is attached, the binding
 /// lends nothing.
 fn move_out(home: &Home, sandbox: &Running, tokens: &[Token]) -> Result<(), Failure> {
-    check(sandbox, tokens)?;
+    let Shown { text, .. } = sandbox.fetch(&format!("{POLICY}?text=effective"))?;
+    let effective = tollgate_policy::document::read(&text.unwrap_or_default())
+        .map_err(|e| Failure::new(Kind::Policy, format!("the policy in force cannot be read: {e}")))?;
+    check(&sandbox.name, effective, tokens)?;
     sandbox.edit(PATIENCE, |document| Ok(bound(document, tokens)))?;
+    store(home, tokens)?;
+    for token in tokens {
+        let body = Attach { name: token.name.clone() };
+        sandbox.change::<()>((Method::POST, ATTACH_CREDENTIAL), &body, PATIENCE, "")?;
+    }
+    Ok(())
+}
+
+fn store(home: &Home, tokens: &[Token]) -> Result<(), Failure> {
     Store::of(home).change(|entries| {
         for token in tokens {
             let entry = entries.0.entry(token.name.clone()).or_default();
@@ -106,27 +140,17 @@ fn move_out(home: &Home, sandbox: &Running, tokens: &[Token]) -> Result<(), Fail
             }
         }
         Ok(())
-    })?;
-    for token in tokens {
-        let body = Attach { name: token.name.clone() };
-        sandbox.change::<()>((Method::POST, ATTACH_CREDENTIAL), &body, PATIENCE, "")?;
-    }
-    Ok(())
+    })
 }
 
 /// Finds out whether the policy, with what providers bring, would take the bindings; says what is missing where it does not.
-fn check(sandbox: &Running, tokens: &[Token]) -> Result<(), Failure> {
-    let Shown { text, .. } = sandbox.fetch(&format!("{POLICY}?text=effective"))?;
-    let document = tollgate_policy::document::read(&text.unwrap_or_default())
-        .map_err(|e| Failure::new(Kind::Policy, format!("the policy in force cannot be read: {e}")))?;
-    check_document(&bound(document, tokens)).map_err(|mistakes| {
+fn check(sandbox: &str, effective: Document, tokens: &[Token]) -> Result<(), Failure> {
+    check_document(&bound(effective, tokens)).map_err(|mistakes| {
         let services: Vec<_> = tokens.iter().map(|token| token.service.to_string()).collect();
         let message = format!(
-            "the policy of {} does not let requests with a token go to {}, so nothing changed; allow it first, as with \
-             `openshell policy update {} --add-endpoint {}:full:rest:enforce --binary PATH`: {mistakes}",
-            sandbox.name,
+            "the policy of {sandbox} does not let requests with a token go to {}, so nothing changed; allow it first, as with \
+             `openshell policy update {sandbox} --add-endpoint {}:full:rest:enforce --binary PATH`: {mistakes}",
             services.join(", "),
-            sandbox.name,
             services[0]
         );
         Failure::new(Kind::Policy, message)

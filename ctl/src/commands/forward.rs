@@ -10,9 +10,9 @@ use tollgate_wire::forward::StartForward;
 use super::Running;
 use super::sandbox::all;
 use crate::failure::{Failure, Kind};
+use crate::forward::Forward;
 use crate::operator::FORWARDS;
-use crate::output::Output;
-use crate::session::Forward;
+use crate::output::{Output, print_json};
 
 /// What to do with forwarded ports.
 #[derive(Debug, Subcommand)]
@@ -33,6 +33,9 @@ pub enum ForwardCommand {
         port: u16,
         /// The sandbox; the one that runs if absent
         name: Option<String>,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
 }
 
@@ -47,6 +50,9 @@ pub struct StartArguments {
     /// Return at once, as is done in any case
     #[arg(short = 'd', long, hide = true)]
     background: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 /// A sandbox that is alive answers at once.
@@ -56,20 +62,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn forward(command: ForwardCommand) -> Result<(), Failure> {
     match command {
         ForwardCommand::List { output } => list(output),
-        ForwardCommand::Start(StartArguments { ports, name, .. }) => {
+        ForwardCommand::Start(StartArguments { ports, name, output, .. }) => {
             let forward: Forward = ports.parse().map_err(|e| Failure::new(Kind::Usage, format!("`{ports}`: {e}")))?;
             let sandbox = Running::find(name)?;
             let body = StartForward { ports: forward.to_string() };
             sandbox.change::<Vec<String>>((Method::POST, FORWARDS), &body, PATIENCE, "")?;
-            let shown = forward.to_string().replace(':', " leads to port ");
-            eprintln!("✓ 127.0.0.1:{shown} of the sandbox {}", sandbox.name);
+            output.done(&row(&sandbox.name, &forward.to_string()), || {
+                let shown = forward.to_string().replace(':', " leads to port ");
+                eprintln!("✓ 127.0.0.1:{shown} of the sandbox {}", sandbox.name);
+            });
             Ok(())
         }
-        ForwardCommand::Stop { port, name } => {
+        ForwardCommand::Stop { port, name, output } => {
             let sandbox = Running::find(name)?;
             let path = format!("{FORWARDS}/{port}");
             sandbox.change::<Vec<String>>((Method::DELETE, &path), &json!({}), PATIENCE, "")?;
-            eprintln!("✓ 127.0.0.1:{port} leads into the sandbox {} no longer", sandbox.name);
+            output.done(&json!({ "sandbox": sandbox.name, "host": port, "stopped": true }), || {
+                eprintln!("✓ 127.0.0.1:{port} leads into the sandbox {} no longer", sandbox.name);
+            });
             Ok(())
         }
     }
@@ -86,12 +96,15 @@ fn list(output: Output) -> Result<(), Failure> {
             rows.iter().for_each(|(name, ports)| println!("{name}  127.0.0.1:{}", ports.replace(':', " -> ")));
         }
         Output::Json => {
-            let row = |(name, ports): &(String, String)| {
-                let (host, inside) = ports.split_once(':').unwrap_or((ports, ports));
-                json!({ "sandbox": name, "host": host.parse::<u16>().ok(), "inside": inside.parse::<u16>().ok() })
-            };
-            println!("{:#}", serde_json::Value::from(rows.iter().map(row).collect::<Vec<_>>()));
+            let rows: Vec<_> = rows.iter().map(|(name, ports)| row(name, ports)).collect();
+            print_json(&rows);
         }
     }
     Ok(())
+}
+
+/// A forwarded port for programs.
+fn row(sandbox: &str, ports: &str) -> serde_json::Value {
+    let (host, inside) = ports.split_once(':').unwrap_or((ports, ports));
+    json!({ "sandbox": sandbox, "host": host.parse::<u16>().ok(), "inside": inside.parse::<u16>().ok() })
 }

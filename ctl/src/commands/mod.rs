@@ -20,7 +20,7 @@ pub use forward::{ForwardCommand, forward};
 pub use policy::{LiveCommand, PolicyCommand, Running, live, policy, report};
 pub use provider::{NewProvider, ProviderCommand, create_provider, provider, renew_provider};
 pub use proxy::{ProxyArguments, proxy};
-pub use run::{Signals, exit_code, run, runtime, wait_for};
+pub use run::{Signals, asking_runtime, exit_code, run, runtime, wait_for};
 pub use sandbox::{SandboxCommand, sandbox};
 pub use status::status;
 pub use teaching::{CompletionsArguments, ManArguments, completions, man};

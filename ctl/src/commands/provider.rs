@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 use tollgate_policy::profile::Profile;
 use tollgate_secrets::SecretName;
 use zeroize::Zeroizing;
@@ -40,6 +41,9 @@ pub enum ProviderCommand {
         /// Their names
         #[arg(required = true)]
         names: Vec<String>,
+        /// How to print; an object for each
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Show the profiles that a provider can be made of
     ListProfiles {
@@ -72,6 +76,9 @@ pub struct CreateArguments {
     /// Take every credential of the profile that is in your environment
     #[arg(long)]
     from_existing: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 /// A provider to be, whichever command line it was written on.
@@ -91,10 +98,12 @@ pub struct NewProvider {
 pub fn provider(command: ProviderCommand) -> Result<ExitCode, Failure> {
     let home = Home::open()?;
     match command {
-        ProviderCommand::Create(CreateArguments { name, kind, credentials, from_existing }) => {
+        ProviderCommand::Create(CreateArguments { name, kind, credentials, from_existing, output }) => {
             let new = NewProvider { name, kind, credentials, from_existing };
             let count = create_provider(&home, &new)?;
-            println!("provider {} of {}: {count} credentials", new.name, new.kind);
+            output.done(&json!({ "name": new.name, "type": new.kind, "credentials": count, "created": true }), || {
+                println!("provider {} of {}: {count} credentials", new.name, new.kind);
+            });
         }
         ProviderCommand::Get { name, output } => {
             let providers = Providers::open(&home)?;
@@ -107,9 +116,12 @@ pub fn provider(command: ProviderCommand) -> Result<ExitCode, Failure> {
                 false => print(output, &providers.all().iter().map(|(name, one)| (&**name, one)).collect::<Vec<_>>()),
             }
         }
-        ProviderCommand::Delete { names } => {
+        ProviderCommand::Delete { names, output } => {
             let mut providers = Providers::open(&home)?;
-            names.iter().try_for_each(|name| providers.delete(name))?;
+            for name in &names {
+                providers.delete(name)?;
+                output.done(&json!({ "name": name, "deleted": true }), || ());
+            }
         }
         ProviderCommand::ListProfiles { output } => list_profiles(&home, output)?,
         ProviderCommand::Policy { profile: id, output } => match output {
@@ -160,7 +172,7 @@ pub fn renew_provider(home: &Home, name: &str, credentials: &[String]) -> Result
     }
     let changed: Vec<_> = values.iter().map(|(name, _)| name.clone()).collect();
     keep(&Store::of(home), values)?;
-    changed.iter().try_for_each(|name| tell(home, name))
+    changed.iter().try_for_each(|name| tell(home, name)?.say(Output::Text))
 }
 
 /// The values that the environment has, each found fit to be one.
@@ -217,7 +229,7 @@ fn list_profiles(home: &Home, output: Output) -> Result<(), Failure> {
         Output::Json => {
             let rows = all.values().map(|profile| {
                 let variables: Vec<&[Box<str>]> = profile.credentials.iter().map(|c| &*c.variables).collect();
-                serde_json::json!({ "id": profile.id, "display_name": profile.display_name, "category": profile.category, "credentials": variables })
+                json!({ "id": profile.id, "display_name": profile.display_name, "category": profile.category, "credentials": variables })
             });
             println!("{}", rows.collect::<serde_json::Value>());
         }
@@ -232,9 +244,9 @@ fn print(output: Output, providers: &[(&str, &Provider)]) {
             .iter()
             .for_each(|(name, one)| println!("{name:<20}{:<14}{}", one.kind, one.credentials.join(", "))),
         Output::Json => {
-            let rows = providers.iter().map(
-                |(name, one)| serde_json::json!({ "name": name, "type": one.kind, "credentials": one.credentials }),
-            );
+            let rows = providers
+                .iter()
+                .map(|(name, one)| json!({ "name": name, "type": one.kind, "credentials": one.credentials }));
             println!("{}", rows.collect::<serde_json::Value>());
         }
     }

@@ -34,10 +34,17 @@ pub fn run(order: Order, quiet: bool) -> Result<ExitCode, Failure> {
 
 /// The proxy's runtime.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::new(Kind::Other, format!("the runtime cannot be started: {e}")))
+    built(tokio::runtime::Builder::new_multi_thread())
+}
+
+/// That of a command that asks others and ends, without a thread of its own: starting some takes longer than many a question.
+pub fn asking_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    built(tokio::runtime::Builder::new_current_thread())
+}
+
+fn built(mut builder: tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    let built = builder.enable_all().build();
+    built.map_err(|e| Failure::new(Kind::Other, format!("the runtime cannot be started: {e}")))
 }
 
 /// Waits for the end of a sandbox in the background; SIGTERM stops it in order, and other signals do nothing.

@@ -34,10 +34,7 @@ pub fn status(name: Option<&str>, output: Output) -> Result<ExitCode, Failure> {
             return Err(Failure::new(Kind::Other, message));
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::new(Kind::Other, format!("the runtime cannot be started: {e}")))?;
+    let runtime = super::asking_runtime()?;
     let mut found = Vec::new();
     for folder in &sandboxes {
         let answer = runtime.block_on(fetch(&folder.socket(), STATUS)).map(Report::Sandbox);

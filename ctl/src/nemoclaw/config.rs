@@ -94,17 +94,16 @@ fn set(name: &str, key: &str, value: String) -> Result<(), Failure> {
     let key = read_key(key)?;
     let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
     let sandbox = Running::find(Some(name.to_owned()))?;
-    if starts_again(&sandbox.folder)? {
+    let home = Home::open()?;
+    let (Set { moved }, when) = match starts_again(&sandbox.folder)? {
         // Held meanwhile, so that nobody starts it with half of it.
-        agent_config::set_kept(&Home::open()?.claim(name)?, &key, value)?;
-        println!("✓ Set {key} of {name}, for its next start");
-        return Ok(());
-    }
-    let Set { moved } = agent_config::set(&Home::open()?, &sandbox, &key, value)?;
+        true => (agent_config::set_kept(&home, &home.claim(name)?, &key, value)?, ", for its next start"),
+        false => (agent_config::set(&home, &sandbox, &key, value)?, ""),
+    };
     for (credential, service) in moved {
         println!("the token for {service} is the credential {credential} now; the agent sees a reference to it");
     }
-    println!("✓ Set {key} of {name}");
+    println!("✓ Set {key} of {name}{when}");
     Ok(())
 }
 

@@ -227,7 +227,7 @@ fn all(command: Command) -> Result<ExitCode, Failure> {
             return credential(CredentialCommand::List { output: Output::Text });
         }
         Command::Credentials { command: CredentialsCommand::Reset { name, .. } } => {
-            return credential(CredentialCommand::Reset { name });
+            return credential(CredentialCommand::Reset { name, output: Output::Text });
         }
         Command::Debug(arguments) => debug::debug(&arguments)?,
         Command::Completion(arguments) => completions::<Cli>("nemoclaw", arguments)?,
@@ -255,9 +255,11 @@ fn one(name: &str, command: Option<OneCommand>) -> Result<ExitCode, Failure> {
         OneCommand::PolicyRemove(arguments) => policy::policy(name, policy::PolicyCommand::Remove(arguments))?,
         OneCommand::PolicyList(arguments) => policy::policy(name, policy::PolicyCommand::List(arguments))?,
         OneCommand::Destroy { yes, .. } => destroy(name, yes)?,
-        OneCommand::Upload { local, remote } => life::upload(UploadArguments { name: name.to_owned(), local, remote })?,
+        OneCommand::Upload { local, remote } => {
+            life::upload(UploadArguments { name: name.to_owned(), local, remote, output: Output::Text })?
+        }
         OneCommand::Download { remote, local } => {
-            life::download(DownloadArguments { name: name.to_owned(), remote, local })?;
+            life::download(DownloadArguments { name: name.to_owned(), remote, local, output: Output::Text })?;
         }
         OneCommand::Other(words) => return Err(other(name, &words)),
     }
@@ -267,7 +269,7 @@ fn one(name: &str, command: Option<OneCommand>) -> Result<ExitCode, Failure> {
 /// What programs read, also of a sandbox that is not there.
 fn status_json(name: &str) -> Result<(), Failure> {
     let folder = Home::open()?.sandbox(name);
-    let looked = folder.map(|folder| crate::commands::runtime()?.block_on(Sandbox::look(folder)));
+    let looked = folder.map(|folder| crate::commands::asking_runtime()?.block_on(Sandbox::look(folder)));
     let mut shown = match &looked {
         Ok(Ok(sandbox)) => life::described(sandbox),
         _ => json!({ "name": name }),

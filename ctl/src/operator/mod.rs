@@ -33,8 +33,9 @@ pub use policy::{POLICY, REVISIONS, ROLLBACK};
 
 use crate::credentials::Shared as Credentials;
 use crate::failure::{Failure, Kind};
+use crate::forward::{Forward, ForwardError, Forwards};
 use crate::home::SandboxFolder;
-use crate::session::{Forward, ForwardError, Forwards, Policies};
+use crate::policies::Policies;
 
 /// Where every operator API says how it stands.
 pub const STATUS: &str = "/v1/status";

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::OwnersOnly;
 use super::network::TokenOnly;
-use crate::session::{MAX_POLICY_BYTES, Policies, Refused, Text};
+use crate::policies::{MAX_POLICY_BYTES, Policies, Refused, Text};
 
 /// The policy in force.
 pub const POLICY: &str = "/v1/policy";

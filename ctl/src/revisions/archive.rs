@@ -66,29 +66,26 @@ impl Archive {
     }
 
     /// Notes that a revision that was kept is in force. It is: what cannot be noted of that on disk changes nothing. So whoever
-    /// brought it does not wait for the disk once more; the next revision does, and the end.
-    pub fn loaded(&mut self, entry: Entry, text: &str) {
+    /// brought it does not wait for the disk once more, nor until what it replaces is let go; the next revision does, and the end.
+    pub fn loaded(&mut self, entry: Entry, text: &str, replaced: impl Send + 'static) {
         let entry = Entry { loaded_at_ms: Some(now_ms()), ..entry };
         self.noted();
         let (folder, noted, text) = (self.folder.clone(), entry.clone(), text.to_owned());
         let note = move || {
-            if let Err(error) = folder.write(&noted, &text) {
-                tracing::warn!(%error, "that a policy revision came into force could not be noted");
-            }
+            folder.write(&noted, &text).unwrap_or_else(|error| not_noted(&error));
+            drop(replaced);
         };
         match std::thread::Builder::new().name("revision".to_owned()).spawn(note) {
             Ok(noting) => self.noting = Some(noting),
-            Err(error) => tracing::warn!(%error, "that a policy revision came into force could not be noted"),
+            Err(error) => not_noted(&error),
         }
         self.add(entry);
     }
 
     /// Waits until it is noted that the last one came into force.
     pub(super) fn noted(&mut self) {
-        if let Some(noting) = self.noting.take()
-            && noting.join().is_err()
-        {
-            tracing::warn!("that a policy revision came into force could not be noted");
+        if let Some(Err(_)) = self.noting.take().map(JoinHandle::join) {
+            not_noted(&"the thread that does it ended");
         }
     }
 
@@ -98,6 +95,10 @@ impl Archive {
             tracing::warn!(%error, "an old policy revision stays on disk");
         }
     }
+}
+
+fn not_noted(error: &dyn std::fmt::Display) {
+    tracing::warn!(%error, "that a policy revision came into force could not be noted");
 }
 
 /// Milliseconds since 1970.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_audit::digest::{hex, sha256};
 
 use super::Entry;
-use crate::home::write_private;
+use crate::home::{write_private, write_private_anew};
 
 /// The folder of one sandbox's revisions.
 #[derive(Debug, Clone)]
@@ -60,13 +60,15 @@ impl Folder {
         Ok((entries, last, damaged))
     }
 
-    /// Writes a revision: all of it or nothing, and on the disk when this returns.
+    /// Writes a revision: all of it, and on the disk when this returns. What is left of one where the machine stopped before is
+    /// known by its hash.
     pub fn write(&self, entry: &Entry, text: &str) -> Result<(), FolderError> {
         let path = self.path(entry.number);
+        let write = if path.exists() { write_private } else { write_private_anew };
         let kept = Kept { revision: entry, text_sha256: hex(&sha256(text.as_bytes())), text: text.to_owned() };
         serde_json::to_vec_pretty(&kept)
             .map_err(io::Error::from)
-            .and_then(|bytes| write_private(&path, &bytes))
+            .and_then(|bytes| write(&path, &bytes))
             .map_err(|error| FolderError::Io { path, verb: "written", error })
     }
 

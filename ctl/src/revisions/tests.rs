@@ -128,7 +128,7 @@ fn bring(archive: &mut Archive, text: &str) {
     let Ok(Step::New(number)) = archive.history().plan(text, None) else { panic!("{text} is not new") };
     let entry = Entry { loaded_at_ms: None, ..entry(number, text) };
     archive.keep(&entry, text).expect("written");
-    archive.loaded(entry, text);
+    archive.loaded(entry, text, ());
 }
 
 #[test]

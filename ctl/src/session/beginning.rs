@@ -7,10 +7,10 @@ use tollgate_policy::document::Attachment;
 use tollgate_proxy::Digested;
 use tollgate_supervisor::{Streams, give};
 
-use super::policy_file::{Content, PolicyFile};
-use super::{Order, draw_name, policies};
+use super::{Order, draw_name};
 use crate::failure::{Failure, Kind};
 use crate::home::{Claim, Home};
+use crate::policies::{self, Content, PolicyFile};
 
 /// A sandbox that nobody waits for.
 pub struct Detached {

@@ -12,7 +12,6 @@ use tollgate_supervisor::Confined;
 use tollgate_wire::cell::Control;
 use tollgate_wire::proof::{Attempt, Ending, Proof};
 
-use super::journal_failure;
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder, random};
 
@@ -56,7 +55,7 @@ pub fn run(confined: &Confined, journal: &Journal, off: bool) -> Result<Control,
 
 fn record(journal: &Journal, outcome: &str, attempts: &[Attempt], milliseconds: u64) -> Result<(), Failure> {
     let attempts: Vec<_> = attempts.iter().map(ToString::to_string).collect();
-    journal.record(&Event::SelfProof { outcome, attempts: &attempts, milliseconds }).map_err(journal_failure)
+    journal.record(&Event::SelfProof { outcome, attempts: &attempts, milliseconds }).map_err(Failure::of_journal)
 }
 
 fn control(enforced: bool, detail: String) -> Control {

@@ -9,13 +9,12 @@ use tollgate_proxy::{Gate, Journal, Workers};
 use tollgate_supervisor::{Door, Outcome};
 use tollgate_wire::cell::Control;
 
-use super::journal_failure;
-use super::policy_file::Follower;
 use super::visitors::Visitors;
 use crate::credentials::Keeping;
 use crate::failure::Failure;
 use crate::home::{Claim, SandboxFolder};
 use crate::operator;
+use crate::policies::Follower;
 
 /// A sandbox whose agent runs.
 pub struct Running {
@@ -105,6 +104,6 @@ impl Running {
             Outcome::Exited(code) => format!("{why}the agent exited with {code}"),
             Outcome::Signalled(signal) => format!("{why}the agent was ended by signal {signal}"),
         };
-        journal.close(&reason).map_err(journal_failure)
+        journal.close(&reason).map_err(Failure::of_journal)
     }
 }

@@ -20,7 +20,7 @@ use super::private;
 use crate::credentials::{Keeper, Keeping, Network, Shared, attach};
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
-use crate::session::PolicyFile;
+use crate::policies::PolicyFile;
 
 /// What an agent's files say, read and found valid.
 pub struct Material {

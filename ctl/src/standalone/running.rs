@@ -13,7 +13,7 @@ use super::{ConfigFile, Fresh, authority};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder};
 use crate::operator;
-use crate::session::{journal_failure, raise_file_limit, start_workers};
+use crate::session::{raise_file_limit, start_workers};
 use crate::watch::Watch;
 
 /// A proxy that is ready: everything is read, every socket listens, nothing is served.
@@ -145,9 +145,9 @@ impl Prepared {
             pins: &pins,
             credentials: &credentials,
         };
-        common.journal.record(&event).map_err(journal_failure)?;
+        common.journal.record(&event).map_err(Failure::of_journal)?;
         members.iter().try_for_each(|member| self.running.record_policy(member))?;
-        common.journal.sync().map_err(journal_failure)
+        common.journal.sync().map_err(Failure::of_journal)
     }
 }
 
@@ -246,7 +246,7 @@ impl Running {
             false => (Ending::Cut, "connections that were left were cut"),
         };
         let journal = Arc::clone(&self.common.journal);
-        journal.close(&format!("the proxy was ended by {signal}; {how}")).map_err(journal_failure)?;
+        journal.close(&format!("the proxy was ended by {signal}; {how}")).map_err(Failure::of_journal)?;
         Ok(ending)
     }
 
@@ -264,7 +264,7 @@ impl Running {
             policy_sha256: &generation.policy_sha256,
             detail: "",
         };
-        self.common.journal.record(&event).map_err(journal_failure)
+        self.common.journal.record(&event).map_err(Failure::of_journal)
     }
 
     fn record(&self, event: &Event<'_>) {
@@ -284,7 +284,7 @@ fn watch(file: &ConfigFile, config: &Config) -> Result<Watch, Failure> {
 fn start_journal(home: &Home, folder: &SandboxFolder, limits: &Limits) -> Result<Arc<Journal>, Failure> {
     let source = format!("proxy-{}", folder.name);
     let journal = Journal::open(&folder.journal(), &source, home.journal_key()?, Rotation::of(limits));
-    journal.map(Arc::new).map_err(journal_failure)
+    journal.map(Arc::new).map_err(Failure::of_journal)
 }
 
 /// Two proxies of one name would take each other's control socket and state.

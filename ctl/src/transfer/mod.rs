@@ -3,9 +3,7 @@
 //! `tar` inside has the sandbox's own restrictions. What it sends is not trusted: [`unpack`] writes below one folder and one name.
 
 mod pack;
-mod progress;
 mod unpack;
 
 pub use pack::{PackError, pack, size};
-pub use progress::Progress;
 pub use unpack::{UnpackError, unpack};

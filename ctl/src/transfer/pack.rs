@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
 
-use super::Progress;
+use crate::progress::Progress;
 
 /// Why something cannot be sent.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, symlinkat, unlinka
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
-use super::Progress;
+use crate::progress::Progress;
 
 /// What came of it.
 #[derive(Debug, Default, PartialEq, Eq)]

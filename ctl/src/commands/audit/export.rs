@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use tollgate_audit::Export;
 
-use super::journals;
+use super::{Kept, journals};
 use crate::commands::logs::{since, whole_line};
 use crate::failure::{Failure, Kind};
+use crate::progress::Progress;
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -38,13 +39,20 @@ enum Format {
 /// Prints journals; what is no record ends it.
 pub fn export(arguments: &ExportArguments) -> Result<(), Failure> {
     let mut out = BufWriter::new(stdout().lock());
-    for journal in journals(arguments.journal.as_deref())? {
-        journal.files()?.iter().try_for_each(|file| export_file(file, arguments, &mut out))?;
+    let journals = journals(arguments.journal.as_deref())?;
+    let mut progress = Progress::of_output("exporting", journals.iter().map(Kept::bytes).sum());
+    for journal in &journals {
+        journal.files()?.iter().try_for_each(|file| export_file(file, arguments, &mut out, &mut progress))?;
     }
     out.flush().map_err(unwritten)
 }
 
-fn export_file(path: &Path, arguments: &ExportArguments, out: &mut impl Write) -> Result<(), Failure> {
+fn export_file(
+    path: &Path,
+    arguments: &ExportArguments,
+    out: &mut impl Write,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
     let failed = |why: String| Failure::new(Kind::State, format!("{} cannot be exported: {why}", path.display()));
     let format = match arguments.format {
         Format::Ocsf => tollgate_audit::Format::Ocsf,
@@ -59,6 +67,7 @@ fn export_file(path: &Path, arguments: &ExportArguments, out: &mut impl Write) -
     let mut number = 0;
     while let Some(line) = whole_line(&mut journal).map_err(|e| failed(e.to_string()))? {
         number += 1;
+        progress.add(line.len() as u64);
         let record = line.strip_suffix(b"\n").and_then(|line| export.take(line));
         let text = record.ok_or_else(|| failed(format!("line {number} is no record; see `tollgate audit verify`")))?;
         out.write_all(text.as_bytes()).map_err(unwritten)?;

@@ -3,7 +3,7 @@
 mod export;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -64,6 +64,12 @@ enum Kept {
 }
 
 impl Kept {
+    /// How much there is to read; what cannot be looked at is told when it is read.
+    fn bytes(&self) -> u64 {
+        let length = |path: &PathBuf| path.metadata().map_or(0, |found| found.len());
+        self.files().iter().flatten().map(length).sum()
+    }
+
     /// Its files, in the order of what they tell.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
         match self {
@@ -79,7 +85,10 @@ fn journals(argument: Option<&str>) -> Result<Vec<Kept>, Failure> {
         // The name of a sandbox has neither.
         Some(path) if path.contains(['/', '.']) => {
             let path = PathBuf::from(path);
-            vec![if path.is_dir() { Kept::Folder(JournalFolder::new(&path)) } else { Kept::File(path) }]
+            match path.is_dir() {
+                true => vec![Kept::Folder(any_of(JournalFolder::new(&path))?)],
+                false => vec![Kept::File(path)],
+            }
         }
         Some(name) => {
             check_name(name)?;
@@ -105,11 +114,32 @@ fn folders() -> Result<Vec<SandboxFolder>, Failure> {
 fn begun(folders: &[SandboxFolder]) -> Result<Vec<Kept>, Failure> {
     let mut found = Vec::new();
     for folder in folders.iter().map(SandboxFolder::segments) {
-        if folder.path().is_dir() && (folder.latest().exists() || !numbers(&folder)?.is_empty()) {
+        if folder.path().is_dir() && has_begun(&folder)? {
             found.push(Kept::Folder(folder));
         }
     }
     Ok(found)
+}
+
+fn has_begun(folder: &JournalFolder) -> Result<bool, Failure> {
+    Ok(folder.latest().exists() || !numbers(folder)?.is_empty())
+}
+
+/// A folder that holds no journal at all is not one that holds.
+fn any_of(folder: JournalFolder) -> Result<JournalFolder, Failure> {
+    match has_begun(&folder)? {
+        true => Ok(folder),
+        false => Err(other(format!(
+            "no journal is in {}: neither a segment, as {}, nor {}",
+            folder.path().display(),
+            named(&folder.records(1)),
+            named(&folder.latest())
+        ))),
+    }
+}
+
+fn named(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The segments of a journal.

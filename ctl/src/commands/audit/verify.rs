@@ -15,6 +15,7 @@ use super::{Kept, journals, other};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::output::{Output, print_json};
+use crate::progress::Progress;
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -91,7 +92,7 @@ pub fn verify(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
         None => read_key(&Home::open()?.path().join("journal.pub"))?,
     };
     let extent = if arguments.part { Extent::Part } else { Extent::Whole };
-    let reports: Vec<_> = journals.iter().map(|journal| Report::of(journal, &key, extent)).collect();
+    let reports = report(&journals, &key, extent);
     match arguments.output {
         Output::Json => print_json(&reports),
         Output::Text => reports.iter().for_each(Report::print),
@@ -100,6 +101,16 @@ pub fn verify(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
         0 => Ok(ExitCode::SUCCESS),
         broken => Err(other(format!("{broken} of {} journals do not hold", reports.len()))),
     }
+}
+
+fn report(journals: &[Kept], key: &[u8], extent: Extent) -> Vec<Report> {
+    let mut progress = Progress::new("verifying", Some(journals.iter().map(Kept::bytes).sum()));
+    let report = |journal| {
+        let report = Report::of(journal, key, extent);
+        progress.add(journal.bytes());
+        report
+    };
+    journals.iter().map(report).collect()
 }
 
 impl Report {

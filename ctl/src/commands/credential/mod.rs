@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 use tollgate_proxy::Pin;
 use tollgate_secrets::{Secret, SecretName};
 use zeroize::Zeroizing;
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::credentials::{Access, Entry, Input, Keeper, SecretArgument, Source, Store, draw, profiles, read_value};
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
-use crate::output::Output;
+use crate::output::{Output, print_json};
 
 /// What to do with credentials.
 #[derive(Debug, Subcommand)]
@@ -36,11 +37,17 @@ pub enum CredentialCommand {
     Revoke {
         /// Its name
         name: String,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Forget a credential altogether
     Reset {
         /// Its name
         name: String,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Fetch credentials without showing them, and say which cannot be used and why
     Test {
@@ -60,6 +67,9 @@ pub enum CredentialCommand {
     Import {
         /// The file; ~/.nemoclaw/credentials.json if absent
         file: Option<PathBuf>,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
 }
 
@@ -74,6 +84,9 @@ pub struct ValueArguments {
     /// Read the value from this file
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 /// What is to be kept.
@@ -103,20 +116,18 @@ pub fn credential(command: CredentialCommand) -> Result<ExitCode, Failure> {
         CredentialCommand::Set(arguments) => set(&home, &store, &arguments)?,
         CredentialCommand::List { output } => list(&store, output)?,
         CredentialCommand::Rotate(arguments) => rotate(&home, &store, &arguments)?,
-        CredentialCommand::Revoke { name } => {
+        CredentialCommand::Revoke { name, output } => {
             change(&store, &name, |entry| entry.revoke())?;
-            println!("{name} is revoked");
-            tell(&home, &name)?;
+            done(&home, &name, "revoked", output, || println!("{name} is revoked"))?;
         }
-        CredentialCommand::Reset { name } => {
+        CredentialCommand::Reset { name, output } => {
             store.change(|entries| entries.0.remove(&name).map(drop).ok_or_else(|| missing(&name)))?;
-            println!("{name} is forgotten");
-            tell(&home, &name)?;
+            done(&home, &name, "forgotten", output, || println!("{name} is forgotten"))?;
         }
         CredentialCommand::Test { names, output, pins, upstream_cas } => {
             return test(&Access::of(&home, &pins, &upstream_cas)?, names, output);
         }
-        CredentialCommand::Import { file } => import(&store, file)?,
+        CredentialCommand::Import { file, output } => import(&store, file, output)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -145,8 +156,8 @@ fn set(home: &Home, store: &Store, arguments: &SetArguments) -> Result<(), Failu
         }
         Ok(())
     })?;
-    println!("{name} is kept in {}", store.path().display());
-    tell(home, name.as_str())
+    let say = || println!("{name} is kept in {}", store.path().display());
+    done(home, name.as_str(), "kept", arguments.value.output, say)
 }
 
 fn rotate(home: &Home, store: &Store, arguments: &ValueArguments) -> Result<(), Failure> {
@@ -160,8 +171,19 @@ fn rotate(home: &Home, store: &Store, arguments: &ValueArguments) -> Result<(), 
     }
     let value = arguments.read(home, &name)?;
     change(store, name.as_str(), |entry| entry.rotate(value))?;
-    println!("{name} has another value");
-    tell(home, name.as_str())
+    done(home, name.as_str(), "rotated", arguments.output, || println!("{name} has another value"))
+}
+
+/// Says what was done to a credential, then where that is in force.
+fn done(home: &Home, name: &str, what: &str, output: Output, say: impl FnOnce()) -> Result<(), Failure> {
+    if output == Output::Text {
+        say();
+    }
+    let told = tell(home, name)?;
+    if output == Output::Json {
+        print_json(&json!({ "name": name, what: true, "told": told.rows() }));
+    }
+    told.say(output)
 }
 
 fn change(store: &Store, name: &str, change: impl FnOnce(&mut Entry)) -> Result<(), Failure> {
@@ -183,7 +205,7 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
                 None => entry.from.as_deref().unwrap_or("store"),
             };
             let overridden = std::env::var_os(name).is_some();
-            serde_json::json!({ "name": name, "state": state, "from": from, "in_environment": overridden })
+            json!({ "name": name, "state": state, "from": from, "in_environment": overridden })
         })
         .collect();
     match output {
@@ -214,7 +236,7 @@ fn test(access: &Access, names: Vec<String>, output: Output) -> Result<ExitCode,
             tested.iter().for_each(|(name, failure)| println!("{name}: {}", failure.as_deref().unwrap_or("usable")))
         }
         Output::Json => {
-            let row = |(name, failure): &(String, Option<String>)| serde_json::json!({ "name": name, "usable": failure.is_none(), "reason": failure });
+            let row = |(name, failure): &(String, Option<String>)| json!({ "name": name, "usable": failure.is_none(), "reason": failure });
             println!("{}", serde_json::Value::from(tested.iter().map(row).collect::<Vec<_>>()));
         }
     }
@@ -233,14 +255,18 @@ fn why_not(access: &Access, name: &SecretName) -> Option<String> {
     }
 }
 
-fn import(store: &Store, file: Option<PathBuf>) -> Result<(), Failure> {
+fn import(store: &Store, file: Option<PathBuf>, output: Output) -> Result<(), Failure> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let known = || home.map(|home| home.join(".nemoclaw").join("credentials.json"));
     let file = file.or_else(known).ok_or_else(|| Failure::new(Kind::Usage, "HOME is not set; name the file"))?;
     let imported = store.import(&file)?;
-    println!("{} taken over from {}", imported.taken.len(), file.display());
-    imported.taken.iter().for_each(|name| println!("  {name}"));
-    imported.left.iter().for_each(|(name, reason)| eprintln!("tollgate: {name} was left: {reason}"));
+    let left = |(name, reason): &(String, _)| json!({ "name": name, "reason": format!("{reason}") });
+    let left: Vec<_> = imported.left.iter().map(left).collect();
+    output.done(&json!({ "file": file, "taken": imported.taken, "left": left }), || {
+        println!("{} taken over from {}", imported.taken.len(), file.display());
+        imported.taken.iter().for_each(|name| println!("  {name}"));
+        imported.left.iter().for_each(|(name, reason)| eprintln!("tollgate: {name} was left: {reason}"));
+    });
     Ok(())
 }
 

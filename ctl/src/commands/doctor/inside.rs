@@ -18,6 +18,7 @@ use crate::commands::runtime;
 use crate::demo::{Service, Way, https};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::session::Session;
 
 /// The name that is asked for; no name server knows it.
@@ -73,7 +74,12 @@ fn enter(arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
 /// Asks and prints. Ends with 1 where one that is present could not be helped.
 fn report(arguments: &DoctorArguments, host: &str) -> Result<ExitCode, Failure> {
     let mut controls = vec![own(host)];
-    controls.extend(RUNTIMES.iter().map(|runtime| examine(runtime, host)));
+    let mut progress = Progress::of_steps(RUNTIMES.len());
+    controls.extend(RUNTIMES.iter().map(|runtime| {
+        progress.step(runtime.name);
+        examine(runtime, host)
+    }));
+    drop(progress);
     let ready = controls.iter().all(|finding| finding.state != State::Missing);
     Report { ready, controls }.print(arguments.output);
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::from(1) })

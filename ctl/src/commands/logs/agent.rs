@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read, Seek, SeekFrom, Write, stdout};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::commands::runtime;
+use crate::commands::asking_runtime;
 use crate::detached::{Log, MAX_LOG_BYTES};
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
@@ -23,7 +23,7 @@ pub fn show(folder: &SandboxFolder, lines: Option<usize>, follow: bool) -> Resul
     let unreadable =
         |e: std::io::Error| Failure::new(Kind::State, format!("the log of {} cannot be read: {e}", folder.name));
     // Watched before it is read, so that nothing falls between.
-    let runtime = runtime()?;
+    let runtime = asking_runtime()?;
     let watch = match follow {
         true => Some(runtime.block_on(async { Watch::start(&[folder.log(), folder.end(), folder.socket()]) })?),
         false => None,

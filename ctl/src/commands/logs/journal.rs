@@ -10,8 +10,8 @@ use tollgate_audit::{Record, Severity};
 use tollgate_proxy::JournalFolder;
 
 use super::Filter;
+use crate::commands::asking_runtime;
 use crate::commands::audit::numbers;
-use crate::commands::runtime;
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
 use crate::watch::Watch;
@@ -77,7 +77,7 @@ fn show_kept(folder: &SandboxFolder, reader: &mut Reader, wanted: &Wanted) -> Re
 
 /// What comes, until nothing writes any more.
 fn go_on(folder: &SandboxFolder, reader: &mut Reader, wanted: &Wanted, mut watch: Watch) -> Result<(), Failure> {
-    let runtime = runtime()?;
+    let runtime = asking_runtime()?;
     loop {
         let ended = !runs(folder);
         let before = reader.number();

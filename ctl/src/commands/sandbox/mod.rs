@@ -29,7 +29,7 @@ use crate::detached::{self, Started, Task};
 use crate::failure::{Failure, Kind};
 use crate::home::{Claim, Home, SandboxFolder, check_name};
 use crate::operator::{ClientError, STOP, ask};
-use crate::output::{Output, print_json};
+use crate::output::Output;
 use crate::revisions::now_ms;
 use crate::session::{STOP_GRACE, draw_name, passed};
 
@@ -54,6 +54,9 @@ pub enum SandboxCommand {
         /// Their names
         #[arg(required = true)]
         names: Vec<String>,
+        /// How to print; an object for each
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Start sandboxes that were stopped or have ended, with the policy that was in force last
     Start {
@@ -69,6 +72,9 @@ pub enum SandboxCommand {
         /// Their names
         #[arg(required = true)]
         names: Vec<String>,
+        /// How to print; an object for each
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Copy a file or folder of this machine into a sandbox
     Upload(UploadArguments),
@@ -109,14 +115,14 @@ pub fn sandbox(command: SandboxCommand) -> Result<ExitCode, Failure> {
         SandboxCommand::Get(arguments) => get(&arguments)?,
         SandboxCommand::Exec(arguments) => return exec(arguments),
         SandboxCommand::Connect { name } => return run_inside(&running(name)?, Tty::Always, shell()),
-        SandboxCommand::Stop { names } => {
-            each(&names, |name| stop(name).map(|_| eprintln!("tollgate: {name} is stopped")))?
+        SandboxCommand::Stop { names, output } => {
+            each(&names, |name| stop(name).map(|_| say_ended("stopped", name, output)))?;
         }
         SandboxCommand::Start { names, output } => {
             each(&names, |name| start(name).map(|started| say_started("started", name, &started, output)))?;
         }
-        SandboxCommand::Delete { names } => {
-            each(&names, |name| delete(name).map(|()| eprintln!("tollgate: {name} is deleted")))?;
+        SandboxCommand::Delete { names, output } => {
+            each(&names, |name| delete(name).map(|()| say_ended("deleted", name, output)))?;
         }
         SandboxCommand::Upload(arguments) => upload(arguments)?,
         SandboxCommand::Download(arguments) => download(arguments)?,
@@ -137,14 +143,16 @@ pub fn each(names: &[String], act: impl Fn(&str) -> Result<(), Failure>) -> Resu
 
 fn say_started(what: &str, name: &str, started: &Started, output: Output) {
     let Started { pid, journal, degraded } = started;
-    if output == Output::Json {
-        print_json(&json!({ "name": name, "pid": pid, "journal": journal, "degraded": degraded }));
-        return;
-    }
-    for feature in degraded {
-        eprintln!("tollgate: running WITHOUT {feature}, as allowed by --allow-degraded");
-    }
-    eprintln!("tollgate: {name} is {what} and ready, pid {pid}, journal {journal}");
+    output.done(&json!({ "name": name, "pid": pid, "journal": journal, "degraded": degraded }), || {
+        for feature in degraded {
+            eprintln!("tollgate: running WITHOUT {feature}, as allowed by --allow-degraded");
+        }
+        eprintln!("tollgate: {name} is {what} and ready, pid {pid}, journal {journal}");
+    });
+}
+
+fn say_ended(what: &str, name: &str, output: Output) {
+    output.done(&json!({ "name": name, what: true }), || eprintln!("tollgate: {name} is {what}"));
 }
 
 /// Makes a sandbox and gives its name.
@@ -199,7 +207,7 @@ pub fn stop(name: &str) -> Result<Claim, Failure> {
     if !folder.is_held() {
         return Err(Failure::new(Kind::Other, format!("the sandbox {name} does not run")));
     }
-    match crate::commands::runtime()?.block_on(ask::<u32>(&folder.socket(), Method::POST, STOP)) {
+    match crate::commands::asking_runtime()?.block_on(ask::<u32>(&folder.socket(), Method::POST, STOP)) {
         Ok(_) => {}
         Err(ClientError::NotRunning) => {
             let message = format!("the sandbox {name} is starting; try again in a moment");

@@ -4,8 +4,8 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::commands::asking_runtime;
 use crate::commands::policy::only_one;
-use crate::commands::runtime;
 use crate::detached::{Phase, Sandbox};
 use crate::failure::Failure;
 use crate::home::Home;
@@ -46,7 +46,7 @@ pub fn list(arguments: &ListArguments) -> Result<(), Failure> {
 
 /// All that run and all that stay, by name.
 pub fn all() -> Result<Vec<Sandbox>, Failure> {
-    let runtime = runtime()?;
+    let runtime = asking_runtime()?;
     let mut all = Vec::new();
     for folder in Home::open()?.sandboxes() {
         // One that cannot be read must not hide the others.
@@ -63,7 +63,7 @@ pub fn all() -> Result<Vec<Sandbox>, Failure> {
 pub fn get(arguments: &GetArguments) -> Result<(), Failure> {
     let home = Home::open()?;
     let name = arguments.name.clone().map_or_else(|| only_one(&home), Ok)?;
-    let sandbox = runtime()?.block_on(Sandbox::look(home.sandbox(&name)?))?;
+    let sandbox = asking_runtime()?.block_on(Sandbox::look(home.sandbox(&name)?))?;
     match arguments.output {
         Output::Json => println!("{:#}", described(&sandbox)),
         Output::Text => print(&sandbox),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use clap::Args;
+use serde_json::json;
 use tollgate_supervisor::{Ends, Executing, Outcome, Visit};
 use tollgate_wire::exec::Exec;
 
@@ -14,7 +15,9 @@ use super::exec::{knock, lost, refused};
 use super::running;
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
-use crate::transfer::{PackError, Progress, UnpackError, pack, size, unpack};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::transfer::{PackError, UnpackError, pack, size, unpack};
 
 /// Arguments of `upload`.
 #[derive(Debug, Args)]
@@ -25,6 +28,9 @@ pub struct UploadArguments {
     pub local: PathBuf,
     /// The folder inside that it is put into, made if it is missing; the agent's working directory if absent
     pub remote: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
 }
 
 /// Arguments of `download`.
@@ -36,6 +42,9 @@ pub struct DownloadArguments {
     pub remote: PathBuf,
     /// The folder of this machine that it is put into, made if it is missing; the working directory if absent
     pub local: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
 }
 
 /// What is said of a program that fails is cut off here.
@@ -43,7 +52,7 @@ const MAX_ERROR_BYTES: u64 = 1024;
 
 /// Copies a file or folder into a sandbox.
 pub fn upload(arguments: UploadArguments) -> Result<(), Failure> {
-    let UploadArguments { name, local, remote } = arguments;
+    let UploadArguments { name, local, remote, output } = arguments;
     let usage =
         |e: &dyn std::fmt::Display| Failure::new(Kind::Usage, format!("{} cannot be sent: {e}", local.display()));
     // So that `.` has a name as well.
@@ -63,13 +72,16 @@ pub fn upload(arguments: UploadArguments) -> Result<(), Failure> {
         sent => sent.map_err(|e| Failure::new(Kind::Other, e.to_string()))?,
     };
     ended?;
-    eprintln!("tollgate: {files} files are in {} of {}", remote.join(base).display(), sandbox.name);
+    let place = remote.join(base);
+    output.done(&json!({ "sandbox": sandbox.name, "path": place, "files": files }), || {
+        eprintln!("tollgate: {files} files are in {} of {}", place.display(), sandbox.name);
+    });
     Ok(())
 }
 
 /// Copies a file or folder out of a sandbox.
 pub fn download(arguments: DownloadArguments) -> Result<(), Failure> {
-    let DownloadArguments { name, remote, local } = arguments;
+    let DownloadArguments { name, remote, local, output: how } = arguments;
     let nameless =
         || Failure::new(Kind::Usage, format!("{} has no name of its own; name a file or folder", remote.display()));
     let base = remote.file_name().ok_or_else(nameless)?;
@@ -88,8 +100,12 @@ pub fn download(arguments: DownloadArguments) -> Result<(), Failure> {
         (Ok(_) | Err(UnpackError::Malformed(_)), Err(failure)) => return Err(failure),
         (got, _) => got.map_err(|e| Failure::new(Kind::Other, format!("the sandbox {}: {e}", sandbox.name)))?,
     };
-    got.left_out.iter().for_each(|left| eprintln!("tollgate: left out: {}", left.escape_debug()));
-    eprintln!("tollgate: {} files are in {}", got.files, local.join(base).display());
+    let place = local.join(base);
+    let object = json!({ "sandbox": sandbox.name, "path": place, "files": got.files, "left_out": got.left_out });
+    how.done(&object, || {
+        got.left_out.iter().for_each(|left| eprintln!("tollgate: left out: {}", left.escape_debug()));
+        eprintln!("tollgate: {} files are in {}", got.files, place.display());
+    });
     match got.left_out.is_empty() {
         true => Ok(()),
         false => Err(Failure::new(Kind::Other, "some of it was left out")),

@@ -146,6 +146,9 @@ fn some_value(text: &str, name: &str, globs: &AnyOf) -> bool {
 fn in_words(rule: &Rule) -> String {
     let method = rule.method.as_deref().unwrap_or("*");
     let path = rule.path.as_ref().map_or("/**", PathGlob::as_str);
+    if rule.query.is_empty() {
+        return [method, " ", path].concat();
+    }
     let query: Vec<String> = rule
         .query
         .iter()
@@ -154,8 +157,5 @@ fn in_words(rule: &Rule) -> String {
             format!("{name}={}", globs.join("|"))
         })
         .collect();
-    match query.is_empty() {
-        true => format!("{method} {path}"),
-        false => format!("{method} {path}?{}", query.join("&")),
-    }
+    format!("{method} {path}?{}", query.join("&"))
 }

@@ -132,11 +132,11 @@ impl Builder {
             Inside::List(items) => items.push(node),
             Inside::Map { pairs, seen, key } => match key.take() {
                 None => *key = Some(as_key(node)?),
-                Some(key) if seen.insert(key.text.clone()) => pairs.push((key, node)),
-                Some(key) => self.found.push(
+                Some(key) if is_repeated(&key, pairs, seen) => self.found.push(
                     Diagnostic::error(key.at, format!("the key `{}` stands twice in this map", shorten(&key.text)))
                         .hint("remove one of them"),
                 ),
+                Some(key) => pairs.push((key, node)),
             },
         }
         Ok(())
@@ -167,6 +167,19 @@ impl Builder {
         (self.root.unwrap_or(nothing), self.found)
     }
 }
+
+/// Few keys are looked through, many are looked up.
+fn is_repeated(key: &Key, pairs: &[(Key, Node)], seen: &mut HashSet<Box<str>>) -> bool {
+    if pairs.len() < MANY_KEYS {
+        return pairs.iter().any(|(other, _)| other.text == key.text);
+    }
+    if seen.is_empty() {
+        seen.extend(pairs.iter().map(|(other, _)| other.text.clone()));
+    }
+    !seen.insert(key.text.clone())
+}
+
+const MANY_KEYS: usize = 16;
 
 /// Tags change types behind the reader's back; only the one that says what a plain reading says anyway would be harmless.
 fn refuse_tag(tag: Option<&Tag>, at: Position) -> Result<(), Diagnostic> {

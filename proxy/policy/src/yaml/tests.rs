@@ -41,6 +41,11 @@ fn mistakes_have_a_place() {
         "a: 1\nb:\n  c: 1\n  c: 2\na: 3\n",
         "4:3: the key `c` stands twice in this map (hint: remove one of them)\n5:1: the key `a` stands twice in this map (hint: remove one of them)",
     );
+    let many: String = (0..40).map(|number| format!("k{number}: 1\n")).collect();
+    check(
+        &format!("{many}k39: 1\nk0: 1\nk0: 1\n"),
+        "41:1: the key `k39` stands twice in this map (hint: remove one of them)\n42:1: the key `k0` stands twice in this map (hint: remove one of them)\n43:1: the key `k0` stands twice in this map (hint: remove one of them)",
+    );
     check("a: 1\n---\nb: 1\n", "2:1: a second document begins here (hint: keep one document in a file)");
     check("a: !!str 1\n", "1:10: tags are not allowed (hint: remove the word that begins with `!`)");
     check("1: a\n", "1:1: a key must be text, this is a number (hint: put the key in quotes)");

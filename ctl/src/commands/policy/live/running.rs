@@ -11,6 +11,7 @@ use tollgate_wire::policy::{Applied, Problem, Replacement, Shown};
 
 use super::only_one;
 use super::print::mistake;
+use crate::commands::asking_runtime;
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder};
 use crate::operator::{ClientError, POLICY, fetch, send};
@@ -32,10 +33,7 @@ impl Running {
     pub fn find(name: Option<String>) -> Result<Self, Failure> {
         let home = Home::open()?;
         let name = name.map_or_else(|| only_one(&home), Ok)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| Failure::new(Kind::Other, format!("the runtime cannot be started: {e}")))?;
+        let runtime = asking_runtime()?;
         if home.proxies().iter().any(|folder| folder.name == name) {
             let message = format!("{name} is a proxy: edit the policy files of its agents, which are followed");
             return Err(Failure::new(Kind::Other, message));

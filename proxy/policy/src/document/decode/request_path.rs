@@ -26,6 +26,11 @@ pub(super) fn request_path(reader: &mut Reader, node: &Node, what: &str) -> Opti
 /// The spelling that can match, where the text as it stands cannot: escapes that a canonical path would not hold,
 /// characters that it would escape, and segments that it would resolve.
 pub fn other_spelling(text: &str) -> Option<String> {
+    let spelled = (!is_spelled_well(text)).then(|| respelled(text))?;
+    (spelled != text).then_some(spelled)
+}
+
+fn respelled(text: &str) -> String {
     let mut spelled = String::with_capacity(text.len());
     let mut in_class = false;
     let mut characters = text.char_indices().peekable();
@@ -57,8 +62,20 @@ pub fn other_spelling(text: &str) -> Option<String> {
             other => other.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_escaped(&mut spelled, byte)),
         }
     }
-    let spelled = resolved(&spelled);
-    (spelled != text).then_some(spelled)
+    resolved(&spelled)
+}
+
+/// True for most patterns, at a glance: no character that would be spelled otherwise, no segment that would be resolved.
+fn is_spelled_well(text: &str) -> bool {
+    let is_plain =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'.' | b'_' | b'~' | b'*' | b'{' | b',' | b'}');
+    let mut segments = text.strip_prefix('/').unwrap_or(text).split('/').peekable();
+    let mut is_kept = text.bytes().all(is_plain);
+    while let Some(segment) = segments.next().filter(|_| is_kept) {
+        let is_last = segments.peek().is_none();
+        is_kept = !matches!(segment, "." | "..") && (is_last || !segment.is_empty());
+    }
+    is_kept
 }
 
 fn escape(text: &str) -> Option<u8> {
@@ -98,7 +115,7 @@ fn resolved(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::other_spelling;
+    use super::*;
 
     #[test]
     fn what_can_never_match() {
@@ -122,6 +139,13 @@ mod tests {
             ("/a/../b", Some("/b")),
         ] {
             assert_eq!(other_spelling(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_spelled_well_at_a_glance_is(text in "[/.a~*{},%\\[ -]{0,8}") {
+            proptest::prop_assert!(!is_spelled_well(&text) || respelled(&text) == text, "{}", respelled(&text));
         }
     }
 }

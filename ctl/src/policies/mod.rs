@@ -3,6 +3,9 @@
 //! The newest accepted one is in force, wherever it came from. Each is kept as a revision before it comes into force; one
 //! that is refused changes nothing. What a file or an operator brings passes through the same few lines.
 
+mod file;
+mod next;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_audit::Event;
@@ -11,7 +14,9 @@ use tollgate_policy::{Diagnostics, Policy};
 use tollgate_proxy::{Digested, Journal, JournalError, Rules};
 use tollgate_wire::policy::{Applied, Origin, Revisions, Shown};
 
-use super::policy_file::{Content, MAX_POLICY_BYTES, PolicyFile};
+pub use file::{Content, Fence, Follower, Following, MAX_POLICY_BYTES, PolicyFile};
+pub use next::{change_next, newest};
+
 use crate::failure::{Failure, Kind};
 use crate::home::SandboxFolder;
 use crate::revisions::{Archive, Conflict, Entry, FolderError, Step, fixed, now_ms};
@@ -214,6 +219,7 @@ impl Policies {
             loaded_at_ms: None,
         };
         kept.keep(&entry, change.text).map_err(Refused::Unkept)?;
+        let before = self.rules.current();
         let now = self.rules.replace_policy(change.policy).unwrap_or_else(|| self.rules.current());
         let event = Event::Policy {
             agent: "",
@@ -223,7 +229,7 @@ impl Policies {
             detail: &describe(&entry),
         };
         let recorded = self.journal.record(&event);
-        kept.loaded(entry, change.text);
+        kept.loaded(entry, change.text, before);
         recorded?;
         applied(&kept, number, (true, now.number))
     }
@@ -232,18 +238,6 @@ impl Policies {
         // What is guarded is whole between any two of its steps.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The newest policy that was accepted for a sandbox, and the hash of the newest that its file brought; nothing where none is
-/// kept.
-pub fn newest(folder: &SandboxFolder) -> Result<Option<(Content, String)>, Failure> {
-    let unusable = |error: FolderError| Failure::new(Kind::State, error.to_string());
-    let (kept, _) = Archive::open(folder.revisions()?).map_err(unusable)?;
-    let Some(newest) = kept.history().newest_first().next() else { return Ok(None) };
-    let from_file = kept.history().newest_first().find(|entry| entry.origin == Origin::File);
-    let brought = from_file.map(|entry| entry.sha256.clone()).unwrap_or_default();
-    let text = kept.text(newest.number).map_err(unusable)?.unwrap_or_default();
-    Ok(Some((Content { text, owner_uid: newest.author_uid }, brought)))
 }
 
 fn text_of(kept: &Archive, number: u64) -> Result<String, Refused> {

@@ -16,8 +16,9 @@ use tollgate_proxy::{Digested, Rules};
 use tollgate_supervisor::in_image;
 
 use crate::failure::{Failure, Kind};
-use crate::session::policies::Policies;
 use crate::watch::Watch;
+
+use super::Policies;
 
 /// A policy file on the host.
 #[derive(Debug, Clone)]

@@ -2,7 +2,12 @@
 //!
 //! Stable byte for byte, so that equal text means equal documents, and readable again. YAML and JSON have the same shape.
 
-use serde_yaml::{Mapping, Value};
+mod layout;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use value::{Fields, Value, single, text};
 
 use super::{
     AnyOf, ArgumentMatcher, Clock, CredentialBinding, Document, Endpoint, Entry, Filesystem, Middleware, OnError,
@@ -15,82 +20,39 @@ impl Document {
     /// The canonical YAML text.
     #[must_use]
     pub fn canonical(&self) -> String {
-        serde_yaml::to_string(&self.canonical_value()).expect("maps with text keys can always be written")
+        layout::yaml(&self.canonical_value().into())
     }
 
     /// The canonical JSON text, indented.
     #[must_use]
     pub fn canonical_json(&self) -> String {
-        serde_json::to_string_pretty(&self.canonical_value()).expect("maps with text keys can always be written")
+        serde_json::to_string_pretty(&Value::from(self.canonical_value()))
+            .expect("maps with text keys can always be written")
     }
 
-    fn canonical_value(&self) -> Value {
+    fn canonical_value(&self) -> Fields<'_> {
         let mut fields = Fields::default();
         fields.put("version", VERSION);
         fields.some("filesystem_policy", self.filesystem_policy.as_ref().map(filesystem));
         fields.some("landlock", self.landlock.map(landlock));
         fields.full("process", self.process.as_ref().map(process).unwrap_or_default());
-        let entries = self.network_policies.iter().map(|(key, one)| (text(key), entry(one))).collect();
-        fields.full("network_policies", Fields(entries));
-        let stages = self.network_middlewares.iter().map(|(key, one)| (text(key), middleware(key, one))).collect();
-        fields.full("network_middlewares", Fields(stages));
+        fields.full("network_policies", self.network_policies.iter().map(|(key, one)| (&**key, entry(one))).collect());
+        let stages = self.network_middlewares.iter();
+        fields.full("network_middlewares", stages.map(|(key, one)| (&**key, middleware(key, one))).collect());
         fields.full("x-tollgate", credentials(&self.credentials));
-        fields.into()
+        fields
     }
 }
 
 /// One entry as a document of its own, for previews and hints.
 #[must_use]
 pub fn fragment(key: &str, one: &Entry) -> String {
-    let mut entries = Mapping::new();
-    entries.insert(text(key), entry(one));
     let mut fields = Fields::default();
-    fields.put("network_policies", entries);
-    serde_yaml::to_string(&Value::from(fields)).expect("maps with text keys can always be written")
+    fields.put("network_policies", Fields::from_iter([(key, entry(one))]));
+    layout::yaml(&fields.into())
 }
 
-/// A map in writing order.
-#[derive(Default)]
-struct Fields(Mapping);
-
-impl Fields {
-    fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(text(name), value.into());
-    }
-
-    fn some(&mut self, name: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.put(name, value);
-        }
-    }
-
-    /// Only where it is set.
-    fn flag(&mut self, name: &str, set: bool) {
-        self.some(name, set.then_some(true));
-    }
-
-    /// Only where it has fields.
-    fn full(&mut self, name: &str, fields: Self) {
-        self.some(name, (!fields.0.is_empty()).then_some(fields));
-    }
-
-    /// Only where it has items.
-    fn list<'i, T>(&mut self, name: &str, items: &'i [T], one: impl Fn(&'i T) -> Value) {
-        self.some(name, (!items.is_empty()).then(|| Value::Sequence(items.iter().map(one).collect())));
-    }
-}
-
-impl From<Fields> for Value {
-    fn from(fields: Fields) -> Self {
-        Self::Mapping(fields.0)
-    }
-}
-
-fn text(text: impl AsRef<str>) -> Value {
-    Value::String(text.as_ref().to_owned())
-}
-
-fn filesystem(section: &Filesystem) -> Fields {
+fn filesystem(section: &Filesystem) -> Fields<'_> {
     let mut fields = Fields::default();
     fields.flag("include_workdir", section.include_workdir);
     fields.list("read_only", &section.read_only, text);
@@ -98,29 +60,30 @@ fn filesystem(section: &Filesystem) -> Fields {
     fields
 }
 
-fn landlock(compatibility: Compatibility) -> Fields {
+fn landlock(compatibility: Compatibility) -> Fields<'static> {
     let mut fields = Fields::default();
     fields.put("compatibility", compatibility.as_str());
     fields
 }
 
-fn process(section: &Process) -> Fields {
+fn process(section: &Process) -> Fields<'_> {
     let mut fields = Fields::default();
     fields.some("run_as_user", section.run_as_user.as_deref());
     fields.some("run_as_group", section.run_as_group.as_deref());
     fields
 }
 
-fn entry(entry: &Entry) -> Value {
+fn entry(entry: &Entry) -> Value<'_> {
     let mut fields = Fields::default();
     fields.put("name", &*entry.name);
     fields.list("endpoints", &entry.endpoints, endpoint);
     // An empty list means nobody, which leaving it out would not.
     fields.some(
         "binaries",
-        entry.binaries.as_ref().map(|binaries| {
-            Value::Sequence(binaries.iter().map(|binary| single("path", binary.path.as_str())).collect())
-        }),
+        entry
+            .binaries
+            .as_ref()
+            .map(|binaries| Value::List(binaries.iter().map(|binary| single("path", binary.path.as_str())).collect())),
     );
     let mut extension = Fields::default();
     extension.some("when", entry.when.as_ref().map(when));
@@ -129,13 +92,7 @@ fn entry(entry: &Entry) -> Value {
     fields.into()
 }
 
-fn single(name: &str, value: impl Into<Value>) -> Value {
-    let mut fields = Fields::default();
-    fields.put(name, value);
-    fields.into()
-}
-
-fn endpoint(endpoint: &Endpoint) -> Value {
+fn endpoint(endpoint: &Endpoint) -> Value<'_> {
     let mut fields = Fields::default();
     fields.some("host", endpoint.host.as_ref().map(|host| host.as_str()));
     fields.some("path", endpoint.path.as_ref().map(PathGlob::as_str));
@@ -148,7 +105,7 @@ fn endpoint(endpoint: &Endpoint) -> Value {
     fields.some("enforcement", endpoint.enforcement.map(|enforcement| enforcement.as_str()));
     fields.some("access", endpoint.access.map(|access| access.as_str()));
     fields.list("rules", &endpoint.rules, |one| single("allow", rule(one)));
-    fields.list("allowed_ips", &endpoint.allowed_ips, |range| text(range.to_string()));
+    fields.list("allowed_ips", &endpoint.allowed_ips, |range| range.to_string().into());
     fields.list("deny_rules", &endpoint.deny_rules, rule);
     fields.flag("allow_encoded_slash", endpoint.allow_encoded_slash);
     fields.flag("websocket_credential_rewrite", endpoint.websocket_credential_rewrite);
@@ -165,15 +122,14 @@ fn endpoint(endpoint: &Endpoint) -> Value {
     fields.into()
 }
 
-fn graphql_options(endpoint: &Endpoint, fields: &mut Fields) {
+fn graphql_options<'d>(endpoint: &'d Endpoint, fields: &mut Fields<'d>) {
     fields.some("persisted_queries", endpoint.persisted_queries.map(|persisted| persisted.as_str()));
     let registry = endpoint.graphql_persisted_queries.iter();
-    fields
-        .full("graphql_persisted_queries", Fields(registry.map(|(id, query)| (text(id), registered(query))).collect()));
+    fields.full("graphql_persisted_queries", registry.map(|(id, query)| (&**id, registered(query))).collect());
     fields.some("graphql_max_body_bytes", endpoint.graphql_max_body_bytes);
 }
 
-fn registered(query: &RegisteredQuery) -> Value {
+fn registered(query: &RegisteredQuery) -> Value<'_> {
     let mut fields = Fields::default();
     fields.put("operation_type", query.operation_type.as_str());
     fields.some("operation_name", query.operation_name.as_deref());
@@ -181,7 +137,7 @@ fn registered(query: &RegisteredQuery) -> Value {
     fields.into()
 }
 
-fn mcp(options: McpOptions) -> Fields {
+fn mcp(options: McpOptions) -> Fields<'static> {
     let mut fields = Fields::default();
     fields.some("max_body_bytes", options.max_body_bytes);
     fields.some("strict_tool_names", (!options.strict_tool_names).then_some(false));
@@ -189,48 +145,45 @@ fn mcp(options: McpOptions) -> Fields {
     fields
 }
 
-fn rule(rule: &Rule) -> Value {
+fn rule(rule: &Rule) -> Value<'_> {
     let mut fields = Fields::default();
     fields.some("method", rule.method.as_deref());
     fields.some("path", rule.path.as_ref().map(PathGlob::as_str));
-    fields.full("query", Fields(rule.query.iter().map(|(name, globs)| (text(name), any_of(globs))).collect()));
+    fields.full("query", rule.query.iter().map(|(name, globs)| (&**name, any_of(globs))).collect());
     fields.some("operation_type", rule.operation_type.map(|kind| kind.as_str()));
     fields.some("operation_name", rule.operation_name.as_ref().map(TextGlob::as_str));
     fields.list("fields", &rule.fields, |glob| text(glob.as_str()));
     fields.some("tool", rule.tool.as_ref().map(any_of));
     let arguments = rule.arguments.iter();
-    fields.full(
-        "params",
-        Fields(arguments.map(|(path, one)| (text(format!("arguments.{path}")), argument(one))).collect()),
-    );
+    fields.full("params", arguments.map(|(path, one)| (format!("arguments.{path}"), argument(one))).collect());
     fields.into()
 }
 
-fn any_of(globs: &AnyOf) -> Value {
+fn any_of(globs: &AnyOf) -> Value<'_> {
     match &globs.globs[..] {
         [one] => text(one.as_str()),
-        many => single("any", Value::Sequence(many.iter().map(|glob| text(glob.as_str())).collect())),
+        many => single("any", Value::List(many.iter().map(|glob| text(glob.as_str())).collect())),
     }
 }
 
-fn argument(matcher: &ArgumentMatcher) -> Value {
+fn argument(matcher: &ArgumentMatcher) -> Value<'_> {
     match matcher {
         ArgumentMatcher::Text(globs) => any_of(globs),
         ArgumentMatcher::Bool(flag) => (*flag).into(),
         ArgumentMatcher::Number(number) => match number.as_i64() {
-            Some(whole) => whole.into(),
-            None => number.as_f64().unwrap_or_default().into(),
+            Some(whole) => Value::Whole(whole),
+            None => Value::Fraction(number.as_f64().unwrap_or_default()),
         },
     }
 }
 
-fn middleware(key: &str, stage: &Middleware) -> Value {
+fn middleware<'d>(key: &str, stage: &'d Middleware) -> Value<'d> {
     let mut fields = Fields::default();
     fields.some("name", (*stage.name != *key).then_some(&*stage.name));
     fields.put("middleware", &*stage.middleware);
     fields.some("order", (stage.order != 0).then_some(stage.order));
-    let config = serde_yaml::to_value(&stage.config).unwrap_or_default();
-    fields.some("config", config.as_mapping().filter(|map| !map.is_empty()).cloned());
+    let has_fields = stage.config.as_object().is_some_and(|map| !map.is_empty());
+    fields.some("config", has_fields.then_some(Value::Free(&stage.config)));
     fields.some(
         "on_error",
         stage.on_error.map(|on_error| match on_error {
@@ -245,22 +198,20 @@ fn middleware(key: &str, stage: &Middleware) -> Value {
     fields.into()
 }
 
-fn credentials(bindings: &[CredentialBinding]) -> Fields {
+fn credentials(bindings: &[CredentialBinding]) -> Fields<'_> {
     let mut names: Vec<&str> = bindings.iter().map(|binding| &*binding.credential).collect();
     names.sort_unstable();
     names.dedup();
     let of = |name: &str| {
-        let own: Vec<&CredentialBinding> = bindings.iter().filter(|binding| &*binding.credential == name).collect();
-        let mut fields = Fields::default();
-        fields.list("bindings", &own, |one| binding(one));
-        fields.into()
+        let own = bindings.iter().filter(|one| &*one.credential == name);
+        single("bindings", Value::List(own.map(binding).collect()))
     };
     let mut extension = Fields::default();
-    extension.full("credentials", Fields(names.iter().map(|name| (text(name), of(name))).collect()));
+    extension.full("credentials", names.into_iter().map(|name| (name, of(name))).collect());
     extension
 }
 
-fn binding(binding: &CredentialBinding) -> Value {
+fn binding(binding: &CredentialBinding) -> Value<'_> {
     let mut fields = Fields::default();
     fields.put("host", binding.host.as_str());
     fields.put("port", binding.port.get());
@@ -280,13 +231,13 @@ fn binding(binding: &CredentialBinding) -> Value {
         binding
             .binaries
             .as_ref()
-            .map(|binaries| Value::Sequence(binaries.iter().map(|path| text(path.as_str())).collect())),
+            .map(|binaries| Value::List(binaries.iter().map(|path| text(path.as_str())).collect())),
     );
     fields.flag("allow_cleartext", binding.allow_cleartext);
     fields.into()
 }
 
-fn when(when: &When) -> Value {
+fn when(when: &When) -> Value<'_> {
     let mut fields = Fields::default();
     fields.list("agent", &when.agent, |glob| text(glob.as_str()));
     fields.list("user", &when.user, |glob| text(glob.as_str()));
@@ -297,9 +248,9 @@ fn when(when: &When) -> Value {
     fields.into()
 }
 
-fn window(window: &TimeWindow) -> Value {
+fn window(window: &TimeWindow) -> Value<'_> {
     let mut fields = Fields::default();
-    fields.list("days", &window.days, |day| text(format!("{day:?}").to_lowercase()));
+    fields.list("days", &window.days, |day| format!("{day:?}").to_lowercase().into());
     fields.put("from", clock(window.from));
     fields.put("to", clock(window.to));
     if window.utc_offset != 0 {

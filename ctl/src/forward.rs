@@ -17,7 +17,6 @@ use tollgate_audit::Event;
 use tollgate_proxy::Journal;
 use tollgate_supervisor::{Door, Family};
 
-use super::journal_failure;
 use crate::failure::{Failure, Kind};
 
 /// `PORT`, or `HOST:INSIDE` where they differ.
@@ -151,7 +150,7 @@ impl Forwards {
     }
 
     fn record(&self, detail: &str) -> Result<(), Failure> {
-        self.journal.record(&Event::Notice { detail }).map_err(journal_failure)
+        self.journal.record(&Event::Notice { detail }).map_err(Failure::of_journal)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Open>> {
