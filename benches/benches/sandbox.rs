@@ -208,19 +208,18 @@ fn write_and_read_much(pieces: u64) {
     std::fs::remove_file("large").expect("removed");
 }
 
-/// Pieces of a mebibyte over the agent's own loopback, one way.
-fn stream(pieces: u64) {
+/// Mebibytes over the agent's own loopback, one way, in pieces that fit into the buffers of a connection. One thread, so that the
+/// scheduler has no part in it.
+fn stream(mebibytes: u64) {
+    const PIECE: usize = 32 << 10;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let reading = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a client");
-        let mut piece = vec![0; 1 << 20];
-        (0..pieces).for_each(|_| stream.read_exact(&mut piece).expect("a piece"));
-    });
-    let piece = vec![7; 1 << 20];
-    let mut stream = TcpStream::connect(address).expect("a server");
-    (0..pieces).for_each(|_| stream.write_all(&piece).expect("a server that reads"));
-    reading.join().expect("read");
+    let mut sender = TcpStream::connect(listener.local_addr().expect("bound")).expect("a server");
+    let (mut receiver, _) = listener.accept().expect("a client");
+    let mut piece = vec![7; PIECE];
+    for _ in 0..mebibytes * (1 << 20) / PIECE as u64 {
+        sender.write_all(&piece).expect("room for a piece");
+        receiver.read_exact(&mut piece).expect("a piece");
+    }
 }
 
 /// A server of the agent's own on loopback, which is not the gate's business: questions and answers, and now and then another
