@@ -2,12 +2,6 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-/// What one thread allocates another often frees: records, replies, tasks.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
     // Before anything else: the supervisor must not inherit what the lines below set up.
     tollgate_supervisor::enter_if_supervisor();

@@ -173,13 +173,13 @@ impl Passed {
                 Ok(Bytes::new())
             }
             (Ok(data), None) => {
-                let clean = self.pass(data);
                 // Whoever reads a body of known length stops at its last byte and does not ask for an end.
-                if !self.inner.is_end_stream() {
-                    return Ok(clean);
+                let is_last = self.inner.is_end_stream();
+                let clean = self.search(data, if is_last { Sieve::push_last } else { Sieve::push });
+                if is_last {
+                    self.end();
                 }
-                let rest = self.end();
-                Ok(if rest.is_empty() { clean } else { [clean, rest].concat().into() })
+                Ok(clean)
             }
             (Err(frame), _) => {
                 let mut trailers = frame.into_trailers().unwrap_or_default();
@@ -197,8 +197,12 @@ impl Passed {
 
     /// What may be passed on of plain data.
     fn pass(&mut self, data: Bytes) -> Bytes {
+        self.search(data, Sieve::push)
+    }
+
+    fn search(&mut self, data: Bytes, push: fn(&mut Sieve, &mut Search, &[u8]) -> Option<Vec<u8>>) -> Bytes {
         let clean = match &mut self.searched {
-            Some((search, sieve)) => sieve.push(search, &data).map_or(data, Bytes::from),
+            Some((search, sieve)) => push(sieve, search, &data).map_or(data, Bytes::from),
             None => data,
         };
         self.passage.course.note(|notes| notes.bytes += clean.len() as u64);

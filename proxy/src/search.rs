@@ -75,6 +75,17 @@ impl Sieve {
         }
     }
 
+    /// Takes the last piece, as [`Sieve::push`] does, and ends the body with it.
+    pub(crate) fn push_last(&mut self, search: &mut Search, piece: &[u8]) -> Option<Vec<u8>> {
+        search.learn();
+        if self.vault == search.vault && self.latest.is_none() {
+            return self.own.push_last(piece);
+        }
+        let mut clean = self.push(search, piece).unwrap_or_else(|| piece.to_vec());
+        clean.extend(self.finish());
+        Some(clean)
+    }
+
     /// Ends the body and gives what was held back.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         let rest = self.own.finish();

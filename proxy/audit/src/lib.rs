@@ -22,6 +22,7 @@ pub mod digest;
 mod event;
 mod export;
 pub mod head;
+mod often;
 pub mod segment;
 mod verify;
 mod view;

@@ -52,8 +52,10 @@ impl Needles {
     pub fn scrub_whole(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let (taken, found) = self.replace(text, text.len(), &mut out);
-        out.extend_from_slice(&text[taken..]);
-        (found > 0).then_some(out)
+        (found > 0).then(|| {
+            out.extend_from_slice(&text[taken..]);
+            out
+        })
     }
 
     /// Writes `data` up to the last match that begins before `limit`, replaced; says how many bytes of `data` that were.
@@ -106,6 +108,22 @@ impl Scrubber {
         Some(out)
     }
 
+    /// Takes the last piece, with which the body ends; nothing when `piece` can be passed on as it is.
+    pub fn push_last(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
+        if !self.held.is_empty() {
+            self.held.extend_from_slice(piece);
+            return Some(self.finish());
+        }
+        // Nothing comes that could make a secret of its end.
+        let mut out = Vec::new();
+        let (taken, found) = self.needles.replace(piece, piece.len(), &mut out);
+        self.found += found;
+        (found > 0).then(|| {
+            out.extend_from_slice(&piece[taken..]);
+            out
+        })
+    }
+
     /// Ends the body and gives what was held back.
     pub fn finish(&mut self) -> Vec<u8> {
         let rest = std::mem::take(&mut self.held);
@@ -133,15 +151,19 @@ mod tests {
     const PLACEHOLDER: &str = "ghp_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn scrub(pieces: &[&[u8]]) -> (Vec<u8>, u64) {
-        let mut scrubber = Scrubber::new(Arc::new(Needles::new([(SECRET, PLACEHOLDER)])));
-        let mut out = Vec::new();
+        let needles = Arc::new(Needles::new([(SECRET, PLACEHOLDER)]));
+        let (mut scrubber, mut out) = (Scrubber::new(Arc::clone(&needles)), Vec::new());
         for piece in pieces {
-            match scrubber.push(piece) {
-                Some(clean) => out.extend(clean),
-                None => out.extend_from_slice(piece),
-            }
+            out.extend(scrubber.push(piece).unwrap_or_else(|| piece.to_vec()));
         }
         out.extend(scrubber.finish());
+        // The same where it is known which piece is the last.
+        let (mut informed, mut again) = (Scrubber::new(needles), Vec::new());
+        for (at, piece) in pieces.iter().enumerate() {
+            let clean = if at + 1 == pieces.len() { informed.push_last(piece) } else { informed.push(piece) };
+            again.extend(clean.unwrap_or_else(|| piece.to_vec()));
+        }
+        assert_eq!((&again, informed.found()), (&out, scrubber.found()));
         (out, scrubber.found())
     }
 

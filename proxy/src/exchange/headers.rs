@@ -1,7 +1,5 @@
 //! Headers: which must agree, which belong to one hop, which an agent may not set.
 
-use std::borrow::Cow;
-
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Version};
@@ -47,24 +45,20 @@ pub(super) fn check_authority(parts: &Parts, place: &Place) -> Result<(), String
 /// that was judged. A reply that will be `searched` for secrets is asked for in plain form.
 pub(super) fn clean_request(headers: &mut HeaderMap, searched: bool) {
     let wants_trailers = headers.get_all(header::TE).iter().any(|te| te.as_bytes() == b"trailers");
-    remove_hop_by_hop(headers);
+    remove(headers, |name| {
+        // Servers behind CGI take `_` for `-`: one name would be judged and another one read. None is passed on.
+        let is_alias = name.contains('_');
+        // Answered here, once the request has been judged: the HTTP library says 100 when it reads the body.
+        let is_answered = name == "expect";
+        let hides = searched && matches!(name, "range" | "if-range" | "accept-charset");
+        is_alias || is_answered || hides || is_forged(name)
+    });
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    // Servers behind CGI take `_` for `-`: one name would be judged and another one read. None is passed on.
-    let is_alias = |name: &HeaderName| name.as_str().contains('_');
-    let forged: Vec<_> = headers.keys().filter(|name| is_alias(name) || is_forged(name)).cloned().collect();
-    for name in forged {
-        headers.remove(name);
-    }
-    // Answered here, once the request has been judged: the HTTP library says 100 when it reads the body.
-    headers.remove(header::EXPECT);
     join_cookies(headers);
     if searched {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_CHARSET] {
-            headers.remove(name);
-        }
     }
 }
 
@@ -80,13 +74,10 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Trailers without what a receiver could take for a part of the head: framing, routing, credentials and the like
 /// (RFC 9110, section 6.5.1).
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
-    let refused: Vec<_> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
-    for name in refused {
-        trailers.remove(name);
-    }
+    remove(trailers, |name| !may_trail(name));
 }
 
-fn may_trail(name: &HeaderName) -> bool {
+fn may_trail(text: &str) -> bool {
     const NEVER: &[&str] = &[
         "age",
         "authorization",
@@ -107,17 +98,15 @@ fn may_trail(name: &HeaderName) -> bool {
         "warning",
         "www-authenticate",
     ];
-    let text = name.as_str();
     !NEVER.contains(&text)
-        && !HOP_BY_HOP.contains(&text)
+        && !is_of_hop(text)
         && !["content-", "if-", "proxy-", "access-control-"].iter().any(|prefix| text.starts_with(prefix))
-        && !is_forged(name)
+        && !is_forged(&text.replace('_', "-"))
 }
 
 /// Takes away what belongs to the upstream's hop, and the hints that lead clients past the gate.
 pub(crate) fn clean_reply(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    headers.remove(header::ALT_SVC);
+    remove(headers, |name| name == "alt-svc");
 }
 
 /// The end of a reply must be where every reader finds it (RFC 9112, section 6.3), and it must not change the protocol.
@@ -172,7 +161,8 @@ pub(super) fn mark_decoded(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes away what belongs to one hop (RFC 9110, section 7.6.1), and what `is_unwanted`.
+fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -183,33 +173,35 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter(|name: &HeaderName| *name != header::HOST && !name.as_str().starts_with("content-"))
         .collect();
     // Most heads have none of them: looking through what is there is cheaper than asking for each.
-    let is_of_hop = |name: &&HeaderName| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name);
-    let gone: Vec<_> = headers.keys().filter(is_of_hop).cloned().collect();
+    let is_to_go = |name: &&HeaderName| is_of_hop(name.as_str()) || is_unwanted(name.as_str()) || named.contains(name);
+    let gone: Vec<_> = headers.keys().filter(is_to_go).cloned().collect();
     for name in gone {
         headers.remove(name);
     }
 }
 
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
-
-/// Headers that say who the client is or what the request really means: servers believe them, policies do not see them.
-/// Some servers take `_` for `-`.
-fn is_forged(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    let name = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
-    FORGED.contains(&&*name) || FORGED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+fn is_of_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
-const FORGED: &[&str] =
-    &["forwarded", "x-method-override", "x-real-ip", "x-rewrite-url", "x-client-ip", "true-client-ip"];
-const FORGED_PREFIXES: &[&str] = &["x-forwarded-", "x-http-method", "x-original-"];
+/// Headers that say who the client is or what the request really means: servers believe them, policies do not see them.
+fn is_forged(name: &str) -> bool {
+    match name.strip_prefix("x-") {
+        Some(rest) => {
+            matches!(rest, "method-override" | "real-ip" | "rewrite-url" | "client-ip")
+                || ["forwarded-", "http-method", "original-"].iter().any(|prefix| rest.starts_with(prefix))
+        }
+        None => matches!(name, "forwarded" | "true-client-ip"),
+    }
+}

@@ -127,10 +127,12 @@ pub(crate) fn http1(limits: &Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(seconds(limits.header_seconds))
-        .max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX))
         .max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(SMALLEST_BUFFER))
         // A client that half-closes after its request still wants the reply.
         .half_close(true);
+    if limits.headers != HEADERS {
+        builder.max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX));
+    }
     builder
 }
 
@@ -161,6 +163,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What waits to be sent on one stream.
 const SEND_BUFFER: usize = 128 * 1024;
+
+/// As many as hyper reads where no number is set; where one is, it clears its memory for each head.
+const HEADERS: u32 = 100;
 
 /// hyper takes no smaller one.
 const SMALLEST_BUFFER: usize = 8192;

@@ -82,8 +82,7 @@ pub(super) enum Fault {
 /// Interim replies before the reply: real servers send one or two.
 const MAX_INTERIM: usize = 16;
 
-/// More than any real server sends.
-const MAX_REPLY_HEADERS: usize = 256;
+/// More than any real server sends; of headers, hyper takes a hundred.
 const MAX_REPLY_HEADER_BYTES: usize = 256 * 1024;
 
 /// What an upstream may send ahead of what the client has read: on one stream, and on all of a connection.
@@ -110,7 +109,6 @@ pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Lin
     match spoken {
         Spoken::Http1 => {
             let (sender, connection) = http1::Builder::new()
-                .max_headers(MAX_REPLY_HEADERS)
                 .max_header_size(MAX_REPLY_HEADER_BYTES)
                 .max_buf_size(MAX_REPLY_HEADER_BYTES)
                 .handshake(stream)

@@ -1,5 +1,7 @@
 //! One head: where it ends, and what it says of its body.
 
+use memchr::memchr;
+
 use super::Wrong;
 use crate::sniff::{self, Opening, sniff};
 
@@ -36,7 +38,7 @@ pub(super) fn progress(bytes: &[u8], seen: usize) -> Result<Progress, Wrong> {
     // Up to here every line ends with both characters.
     let mut from = seen;
     let mut is_first = !bytes[..seen].contains(&b'\n');
-    while let Some(at) = bytes[from..].iter().position(|byte| *byte == b'\n') {
+    while let Some(at) = memchr(b'\n', &bytes[from..]) {
         let end = from + at;
         let Some(line) = bytes[..end].strip_suffix(b"\r") else { return Err(Wrong::BareLineFeed) };
         if is_first {
@@ -53,7 +55,12 @@ pub(super) fn progress(bytes: &[u8], seen: usize) -> Result<Progress, Wrong> {
 
 /// Reads a whole head, the line of its request being right.
 pub(super) fn read(head: &[u8], headers: usize) -> Result<Body, Wrong> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut rest = head;
+    let mut lines = std::iter::from_fn(|| {
+        let (line, behind) = rest.split_at_checked(memchr(b'\n', rest)? + 1)?;
+        rest = behind;
+        line.strip_suffix(b"\r\n")
+    });
     let line = lines.next().unwrap_or_default();
     let line = RequestLine { is_connect: line.starts_with(b"CONNECT "), is_http_11: line.ends_with(b" HTTP/1.1") };
     let mut found = Found::default();
@@ -78,8 +85,8 @@ fn check_request_line(line: &[u8]) -> Result<(), Wrong> {
     else {
         return Err(Wrong::RequestLine);
     };
-    let is_target = !target.is_empty() && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
-    if !is_target || method.is_empty() || !method.iter().all(is_token) {
+    let is_target = !target.is_empty() && all(target, TARGET);
+    if !is_target || method.is_empty() || !all(method, TOKEN) {
         return Err(Wrong::RequestLine);
     }
     match version {
@@ -87,27 +94,58 @@ fn check_request_line(line: &[u8]) -> Result<(), Wrong> {
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => return Err(Wrong::Version),
         _ => return Err(Wrong::RequestLine),
     }
-    // As it will be read behind.
+    // As it will be read behind, which refuses nothing of a path that is usual.
+    if target.starts_with(b"/") && target.len() <= USUAL_LENGTH && all(target, USUAL) {
+        return Ok(());
+    }
     http::Uri::try_from(target).map(drop).map_err(|_| Wrong::Target)
 }
 
 fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Wrong> {
-    let colon = line.iter().position(|byte| *byte == b':').ok_or(Wrong::HeaderName)?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if name.is_empty() || !name.iter().all(is_token) {
-        return Err(Wrong::HeaderName);
-    }
-    match value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != DELETE)) {
+    let end = line.iter().position(|byte| KINDS[usize::from(*byte)] & TOKEN == 0).ok_or(Wrong::HeaderName)?;
+    let (name, rest) = line.split_at(end);
+    let Some((b':', value)) = rest.split_first().filter(|_| !name.is_empty()) else { return Err(Wrong::HeaderName) };
+    match all(value, VALUE) {
         true => Ok((name, value)),
         false => Err(Wrong::HeaderValue),
     }
 }
 
+/// Kinds of characters: of a name (RFC 9110, section 5.6.2), of a header's value, of a request's target, and of a path
+/// (RFC 3986, section 3.3) or query that nobody reads in two ways.
+const TOKEN: u8 = 1;
+const VALUE: u8 = 2;
+const TARGET: u8 = 4;
+const USUAL: u8 = 8;
+
+const USUAL_LENGTH: usize = 8192;
+
+/// The kinds that each byte is of.
+static KINDS: [u8; 256] = kinds();
+
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut byte = 0u8;
+    loop {
+        let is_word = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        let is_token = is_word || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'^' | b'`' | b'|');
+        let is_value = byte == b'\t' || (byte >= b' ' && byte != DELETE);
+        let is_target = byte.is_ascii_graphic() && byte != b'#';
+        let is_usual = is_word || matches!(byte, b'/' | b'?' | b'%' | b'&' | b'=' | b'+' | b',' | b':' | b'@');
+        kinds[byte as usize] =
+            (is_token as u8 * TOKEN) | (is_value as u8 * VALUE) | (is_target as u8 * TARGET) | (is_usual as u8 * USUAL);
+        if byte == u8::MAX {
+            return kinds;
+        }
+        byte += 1;
+    }
+}
+
 const DELETE: u8 = 0x7f;
 
-/// RFC 9110, section 5.6.2.
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+fn all(bytes: &[u8], kind: u8) -> bool {
+    // Without a way out in the middle, which would be asked for with every byte: what is read is sound but for attacks.
+    bytes.iter().fold(kind, |kinds, byte| kinds & KINDS[usize::from(*byte)]) == kind
 }
 
 /// What the header lines say.

@@ -256,6 +256,15 @@ proptest! {
         prop_assert_eq!(&pass(&bytes), &whole);
     }
 
+    /// The parser behind reads each target that passes, also where it was not asked.
+    #[test]
+    fn targets_that_pass_are_parsed(target in "[/?:@!-~]{1,12}|/[a-z/?%&=+,:@._~-]{0,12}") {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let passes = pass(&[request.as_bytes()]).2.is_none();
+        let is_read = !target.contains('#') && http::Uri::try_from(&*target).is_ok();
+        prop_assert_eq!(passes, is_read, "{}", target);
+    }
+
     /// What passes is a beginning of what came, and a head that passes is one that the parser behind takes as well.
     #[test]
     fn what_passes_is_parsed_alike(stream in stream()) {
