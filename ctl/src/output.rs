@@ -16,6 +16,13 @@ macro_rules! print {
     ($($what:tt)*) => { $crate::output::print_text(format_args!($($what)*)) };
 }
 
+/// As the standard library's, but a line is written at once: whoever follows a log is woken once for it, and lines of several
+/// processes do not mix.
+macro_rules! eprintln {
+    () => { $crate::output::say(format_args!("\n")) };
+    ($($what:tt)*) => { $crate::output::say(format_args!("{}\n", format_args!($($what)*))) };
+}
+
 /// How a program ends that SIGPIPE ends.
 const READER_GONE: i32 = 128 + 13;
 
@@ -27,6 +34,11 @@ pub fn print_text(text: Arguments<'_>) {
     }
     eprintln!("tollgate: standard output cannot be written: {error}");
     std::process::exit(1);
+}
+
+/// Writes to standard error; where nobody reads that, there is nobody to tell.
+pub fn say(text: Arguments<'_>) {
+    let _ = std::io::stderr().lock().write_all(text.to_string().as_bytes());
 }
 
 /// How to print.

@@ -12,7 +12,7 @@ use super::credential::{check_value, tell};
 use crate::credentials::{Provider, Providers, Store, profile, profiles};
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
-use crate::output::Output;
+use crate::output::{Output, print_json};
 
 /// What to do with providers.
 #[derive(Debug, Subcommand)]
@@ -231,7 +231,7 @@ fn list_profiles(home: &Home, output: Output) -> Result<(), Failure> {
                 let variables: Vec<&[Box<str>]> = profile.credentials.iter().map(|c| &*c.variables).collect();
                 json!({ "id": profile.id, "display_name": profile.display_name, "category": profile.category, "credentials": variables })
             });
-            println!("{}", rows.collect::<serde_json::Value>());
+            print_json(&rows.collect::<Vec<_>>());
         }
     }
     Ok(())
@@ -247,7 +247,7 @@ fn print(output: Output, providers: &[(&str, &Provider)]) {
             let rows = providers
                 .iter()
                 .map(|(name, one)| json!({ "name": name, "type": one.kind, "credentials": one.credentials }));
-            println!("{}", rows.collect::<serde_json::Value>());
+            print_json(&rows.collect::<Vec<_>>());
         }
     }
 }

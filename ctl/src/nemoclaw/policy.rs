@@ -13,7 +13,7 @@ use tollgate_wire::policy::Shown;
 use crate::commands::{Running, report};
 use crate::failure::{Failure, Kind};
 use crate::operator::POLICY;
-use crate::output::Output;
+use crate::output::{Output, print_json};
 use crate::presets::{Preset, Standing, built_in, named, of_file};
 
 /// What to do with the policy.
@@ -188,7 +188,7 @@ fn list(name: &str, arguments: &List) -> Result<(), Failure> {
     hosts.dedup();
     if arguments.domain {
         match arguments.output {
-            Output::Json => println!("{:#}", json!(hosts)),
+            Output::Json => print_json(&hosts),
             Output::Text => hosts.iter().for_each(|host| println!("{host}")),
         }
         return Ok(());
@@ -198,7 +198,7 @@ fn list(name: &str, arguments: &List) -> Result<(), Failure> {
     let others: Vec<_> = document.network_policies.keys().filter(|key| !of_presets(key)).collect();
     if arguments.output == Output::Json {
         let row = |preset: &Preset| json!({ "name": preset.name, "description": preset.description, "state": word(preset.standing(&document)) });
-        println!("{:#}", json!({ "presets": presets.iter().map(row).collect::<Vec<_>>(), "entries": others }));
+        print_json(&json!({ "presets": presets.iter().map(row).collect::<Vec<_>>(), "entries": others }));
         return Ok(());
     }
     for preset in &presets {

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use serde_json::Value;
 
 use super::create::{Create, create};
 use super::provider::{Format, Rest, missing};
@@ -13,7 +12,7 @@ use crate::commands::sandbox::{
 };
 use crate::detached::{Phase, Sandbox};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, print_json};
 
 /// What to do with sandboxes.
 #[derive(Debug, Subcommand)]
@@ -127,7 +126,7 @@ fn list(names: bool, output: Format) -> Result<(), Failure> {
         Format::Table => table(&all),
         Format::Json | Format::Yaml => {
             // JSON is YAML.
-            println!("{:#}", Value::from(all.iter().map(described).collect::<Vec<_>>()));
+            print_json(&all.iter().map(described).collect::<Vec<_>>());
         }
     }
     Ok(())

@@ -209,7 +209,7 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
         })
         .collect();
     match output {
-        Output::Json => println!("{}", serde_json::Value::from(rows)),
+        Output::Json => print_json(&rows),
         Output::Text if rows.is_empty() => println!("no credentials are kept in {}", store.path().display()),
         Output::Text => rows.iter().for_each(|row| {
             let text = |field: &str| row[field].as_str().unwrap_or_default();
@@ -237,7 +237,7 @@ fn test(access: &Access, names: Vec<String>, output: Output) -> Result<ExitCode,
         }
         Output::Json => {
             let row = |(name, failure): &(String, Option<String>)| json!({ "name": name, "usable": failure.is_none(), "reason": failure });
-            println!("{}", serde_json::Value::from(tested.iter().map(row).collect::<Vec<_>>()));
+            print_json(&tested.iter().map(row).collect::<Vec<_>>());
         }
     }
     match tested.iter().filter(|(_, failure)| failure.is_some()).count() {

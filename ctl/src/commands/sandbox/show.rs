@@ -9,7 +9,7 @@ use crate::commands::policy::only_one;
 use crate::detached::{Phase, Sandbox};
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::output::Output;
+use crate::output::{Output, print_json};
 
 /// Arguments of `list`.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let all = all()?;
     match arguments.output {
         _ if arguments.names => all.iter().for_each(|sandbox| println!("{}", sandbox.folder.name)),
-        Output::Json => println!("{:#}", Value::from(all.iter().map(described).collect::<Vec<_>>())),
+        Output::Json => print_json(&all.iter().map(described).collect::<Vec<_>>()),
         Output::Text if all.is_empty() => println!("no sandbox is there"),
         Output::Text => table(&all),
     }
@@ -65,7 +65,7 @@ pub fn get(arguments: &GetArguments) -> Result<(), Failure> {
     let name = arguments.name.clone().map_or_else(|| only_one(&home), Ok)?;
     let sandbox = asking_runtime()?.block_on(Sandbox::look(home.sandbox(&name)?))?;
     match arguments.output {
-        Output::Json => println!("{:#}", described(&sandbox)),
+        Output::Json => print_json(&described(&sandbox)),
         Output::Text => print(&sandbox),
     }
     Ok(())

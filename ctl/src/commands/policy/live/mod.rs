@@ -24,6 +24,7 @@ use super::read;
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, SandboxFolder};
 use crate::operator::{POLICY, REVISIONS, ROLLBACK};
+use crate::output::print_json;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -172,7 +173,7 @@ fn set(arguments: SetArguments) -> Result<(), Failure> {
 fn tell(sandbox: &str, applied: &Applied, wait: bool, output: Format) {
     match output {
         Format::Table => report(applied, wait),
-        Format::Json => println!("{:#}", changed(sandbox, applied)),
+        Format::Json => print_json(&changed(sandbox, applied)),
     }
 }
 
@@ -198,7 +199,7 @@ fn get(arguments: &GetArguments) -> Result<(), Failure> {
     query.extend(base.then(|| "text=base".to_owned()));
     let shown: Shown = sandbox.fetch(&format!("{POLICY}?{}", query.join("&")))?;
     match output {
-        Format::Json => println!("{:#}", described(&sandbox.name, &shown, *rev > 0, *full || *base)),
+        Format::Json => print_json(&described(&sandbox.name, &shown, *rev > 0, *full || *base)),
         Format::Table => print_shown(&shown, *rev > 0),
     }
     Ok(())
@@ -213,7 +214,7 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let shown = || revisions.iter().take(arguments.limit);
     if arguments.output == Format::Json {
         let all: Vec<_> = shown().map(summary).collect();
-        println!("{:#}", json!({ "sandbox": sandbox.name, "active_version": active, "revisions": all }));
+        print_json(&json!({ "sandbox": sandbox.name, "active_version": active, "revisions": all }));
         return Ok(());
     }
     table(shown());
