@@ -79,7 +79,7 @@ pub async fn run(plan: &Plan, stage: &Stage, places: &Places) -> Result<Outcome>
             }
         }
     }
-    run_in_turns(plan, &proxies, &mut outcome).await;
+    run_in_turns(plan, &mut proxies, (stage, places), &mut outcome).await;
     let names: Vec<_> = proxies.iter().map(|(proxy, _)| proxy.name).collect();
     drop(proxies);
     if plan.loads.contains(&"idle") {
@@ -95,20 +95,34 @@ pub async fn run(plan: &Plan, stage: &Stage, places: &Places) -> Result<Outcome>
     Ok(outcome)
 }
 
-async fn run_in_turns(plan: &Plan, proxies: &[(Proxy, Names)], outcome: &mut Outcome) {
+async fn run_in_turns(
+    plan: &Plan,
+    proxies: &mut [(Proxy, Names)],
+    (stage, places): (&Stage, &Places),
+    outcome: &mut Outcome,
+) {
     for load in plan.loads.iter().filter(|load| **load != "idle") {
         let mut failed = BTreeMap::new();
         for number in 1..=plan.rounds {
-            for (proxy, names) in proxies.iter().filter(|(proxy, _)| takes_part(load, proxy.name)) {
+            for (proxy, names) in proxies.iter_mut().filter(|(proxy, _)| takes_part(load, proxy.name)) {
                 // What has failed once is not waited for again.
                 if failed.contains_key(proxy.name) {
                     continue;
                 }
                 let patience = plan.span.warm + plan.span.counted * 2 + PATIENCE;
-                match tokio::time::timeout(patience, one_round(load, proxy, names, plan)).await {
-                    Ok(Ok(round)) => note(&mut outcome.figures, load, proxy.name, number, &round),
-                    Ok(Err(error)) => drop(failed.insert(proxy.name, error.to_string())),
-                    Err(_) => drop(failed.insert(proxy.name, format!("it did not keep up within {patience:?}"))),
+                let error = match tokio::time::timeout(patience, one_round(load, proxy, names, plan)).await {
+                    Ok(Ok(round)) => {
+                        note(&mut outcome.figures, load, proxy.name, number, &round);
+                        continue;
+                    }
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => format!("it did not keep up within {patience:?}"),
+                };
+                failed.insert(proxy.name, error);
+                // What it has not finished would take the processors from those whose turn is next.
+                match Proxy::start(proxy.name, stage, places) {
+                    Ok(fresh) => *proxy = fresh,
+                    Err(error) => outcome.missing.push(format!("{} could not be started again: {error}", proxy.name)),
                 }
             }
         }

@@ -2,7 +2,7 @@
 # Gets what Tollgate is compared with: `install.sh FOLDER NAME...`. What cannot be had is named; the rest is there all the same.
 set -uo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-folder="$1"
+folder="${1:?usage: install.sh FOLDER NAME...}"
 shift
 mkdir -p "$folder"
 

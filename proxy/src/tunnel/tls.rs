@@ -31,8 +31,9 @@ where
     serve::serve(gate, origin, Place::new(Scheme::Https, authority), protocol, hold, stream).await;
 }
 
-/// The handshake; nothing where it fails, which is recorded.
-async fn accept<S>(gate: &Gate, origin: &Origin, authority: &Authority, io: S) -> Option<TlsStream<S>>
+/// The handshake; nothing where it fails, which is recorded. The stream has a place of its own, since every future that it passes
+/// through would keep room for it as long as the connection lives.
+async fn accept<S>(gate: &Gate, origin: &Origin, authority: &Authority, io: S) -> Option<Box<TlsStream<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -58,7 +59,7 @@ where
     let config =
         gate.authority.server_config(&authority.host).await.map_err(|error| refuse(&error.to_string())).ok()?;
     match tokio::time::timeout(patience, hello.into_stream(config)).await {
-        Ok(Ok(stream)) => return Some(stream),
+        Ok(Ok(stream)) => return Some(Box::new(stream)),
         Ok(Err(error)) => refuse(&format!("the TLS handshake failed: {error}")),
         Err(_) => refuse("the TLS handshake did not end in time"),
     }

@@ -162,9 +162,11 @@ async fn connect(gate: &Arc<Gate>, origin: &Arc<Origin>, mut request: Request<In
     let permit = judge_connection(gate, &rules, origin, &authority)?;
     let tunnel = Tunnel::open(Arc::clone(gate), Arc::clone(origin), authority, &permit, &rules).await?;
     let capacity = Arc::clone(&gate.capacity);
+    // Without the request, which holds the whole buffer that its head was read into.
+    let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let serving = async {
-            match hyper::upgrade::on(&mut request).await {
+            match upgrade.await {
                 Ok(upgraded) => tunnel.run(upgraded.into()).await,
                 Err(error) => tracing::debug!(%error, "the client left before its tunnel was open"),
             }
