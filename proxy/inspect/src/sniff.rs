@@ -64,13 +64,15 @@ fn tls(rest: &[u8]) -> Opening {
     }
 }
 
+/// RFC 9110, section 5.6.2.
+pub(crate) const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
 /// A token, then a blank, then something that no blank follows: servers that take less than that are not ours to serve.
 fn http1(bytes: &[u8]) -> Opening {
-    let method = bytes
-        .iter()
-        .take(HTTP1_LINE)
-        .take_while(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
-        .count();
+    let method = bytes.iter().take(HTTP1_LINE).take_while(|byte| is_token(**byte)).count();
     match (method, bytes.get(method), bytes.get(method + 1)) {
         (0 | HTTP1_LINE.., _, _) => Opening::Unknown { more: false },
         (_, Some(b' '), Some(target)) if target.is_ascii_graphic() => Opening::Http1,

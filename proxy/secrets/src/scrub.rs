@@ -50,11 +50,16 @@ impl Needles {
     /// A short text at once, for header values: nothing when it holds no secret.
     #[must_use]
     pub fn scrub_whole(&self, text: &[u8]) -> Option<Vec<u8>> {
+        self.scrub_counted(text).map(|(clean, _)| clean)
+    }
+
+    /// The same, with how many secrets there were.
+    fn scrub_counted(&self, text: &[u8]) -> Option<(Vec<u8>, u64)> {
         let mut out = Vec::new();
         let (taken, found) = self.replace(text, text.len(), &mut out);
         (found > 0).then(|| {
             out.extend_from_slice(&text[taken..]);
-            out
+            (out, found)
         })
     }
 
@@ -115,13 +120,9 @@ impl Scrubber {
             return Some(self.finish());
         }
         // Nothing comes that could make a secret of its end.
-        let mut out = Vec::new();
-        let (taken, found) = self.needles.replace(piece, piece.len(), &mut out);
+        let (clean, found) = self.needles.scrub_counted(piece)?;
         self.found += found;
-        (found > 0).then(|| {
-            out.extend_from_slice(&piece[taken..]);
-            out
-        })
+        Some(clean)
     }
 
     /// Ends the body and gives what was held back.

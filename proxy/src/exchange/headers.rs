@@ -77,7 +77,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     remove(trailers, |name| !may_trail(name));
 }
 
-fn may_trail(text: &str) -> bool {
+fn may_trail(name: &str) -> bool {
     const NEVER: &[&str] = &[
         "age",
         "authorization",
@@ -98,10 +98,9 @@ fn may_trail(text: &str) -> bool {
         "warning",
         "www-authenticate",
     ];
-    !NEVER.contains(&text)
-        && !is_of_hop(text)
-        && !["content-", "if-", "proxy-", "access-control-"].iter().any(|prefix| text.starts_with(prefix))
-        && !is_forged(&text.replace('_', "-"))
+    !NEVER.contains(&name)
+        && !["content-", "if-", "proxy-", "access-control-"].iter().any(|prefix| name.starts_with(prefix))
+        && !is_forged(&name.replace('_', "-"))
 }
 
 /// Takes away what belongs to the upstream's hop, and the hints that lead clients past the gate.

@@ -118,6 +118,7 @@ const VALUE: u8 = 2;
 const TARGET: u8 = 4;
 const USUAL: u8 = 8;
 
+/// Far below what any reader takes.
 const USUAL_LENGTH: usize = 8192;
 
 /// The kinds that each byte is of.
@@ -128,12 +129,13 @@ const fn kinds() -> [u8; 256] {
     let mut byte = 0u8;
     loop {
         let is_word = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        let is_token = is_word || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'^' | b'`' | b'|');
         let is_value = byte == b'\t' || (byte >= b' ' && byte != DELETE);
         let is_target = byte.is_ascii_graphic() && byte != b'#';
         let is_usual = is_word || matches!(byte, b'/' | b'?' | b'%' | b'&' | b'=' | b'+' | b',' | b':' | b'@');
-        kinds[byte as usize] =
-            (is_token as u8 * TOKEN) | (is_value as u8 * VALUE) | (is_target as u8 * TARGET) | (is_usual as u8 * USUAL);
+        kinds[byte as usize] = (sniff::is_token(byte) as u8 * TOKEN)
+            | (is_value as u8 * VALUE)
+            | (is_target as u8 * TARGET)
+            | (is_usual as u8 * USUAL);
         if byte == u8::MAX {
             return kinds;
         }
