@@ -45,7 +45,7 @@ use tollgate_model::{Caller, Unidentified};
 pub use capacity::Capacity;
 pub use generation::{Digested, Generation, Rules};
 pub use identity::Identifier;
-pub use journal::{Journal, JournalError, JournalFolder, Rotation, SegmentError, Verified};
+pub use journal::{Journal, JournalError, JournalFolder, Rotation, SegmentError, Told, Verified};
 pub use limits::{LimitError, LimitSetting, Limits};
 pub use refusal::{Asked, Code, Problem, Refusal, RuleMissing};
 pub use tally::{Count, Tally};

@@ -12,6 +12,7 @@ mod origin;
 pub mod raw;
 mod standalone;
 mod staying;
+mod terminal;
 pub mod websocket;
 
 pub use bench::{ASKING, Bench, Finished, Started, built, finish, front_door, program, through, without};
@@ -19,3 +20,4 @@ pub use escape::check_stopped;
 pub use origin::{Arrived, Origin};
 pub use standalone::{AGENTS, ALICE, BOB, Got, LISTENERS, Proxy, ask, policy_for, redirected, two_agents};
 pub use staying::{Staying, family, free_port, left_of, of_session, until};
+pub use terminal::AtTerminal;

@@ -1,16 +1,14 @@
 //! Programs beside the agent: `sandbox exec` and `sandbox connect`, with pipes and with a terminal.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::process::{Child, Stdio};
 
-use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 use tollgate_supervisor::set_window_size;
-use tollgate_tests::{Finished, Started, Staying, until};
+use tollgate_tests::{AtTerminal, Finished, Started, Staying, until};
 use tollgate_wire::exec::WindowSize;
 
 /// A sandbox without an agent, named `box`.
@@ -174,60 +172,13 @@ fn o_a_full_sandbox_says_so() {
     assert_eq!(bench.sandbox(&["stop", "box"]).code, 0, "it can be ended all the same");
 }
 
-/// A client that has a terminal of the test's.
-struct AtTerminal {
-    child: Child,
-    screen: BufReader<File>,
-    keys: File,
-    terminal: OwnedFd,
-}
-
-impl AtTerminal {
-    fn start(bench: &Staying, arguments: &[&str]) -> Self {
-        let size = Winsize { ws_row: 33, ws_col: 111, ws_xpixel: 0, ws_ypixel: 0 };
-        let both = openpty(&size, None).expect("a terminal");
-        let mut command = bench.command(arguments);
-        command.env("TERM", "vt100");
-        let stream = || Stdio::from(both.slave.try_clone().expect("cloned"));
-        let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().expect("started");
-        let screen = File::from(both.master.try_clone().expect("cloned"));
-        Self { child, screen: BufReader::new(screen), keys: File::from(both.master), terminal: both.slave }
-    }
-
-    fn is_raw(&self) -> bool {
-        !tcgetattr(&self.terminal).expect("a terminal").local_flags.contains(LocalFlags::ICANON)
-    }
-
-    /// Reads the screen up to a line that holds a text, and gives that line.
-    #[track_caller]
-    fn line(&mut self, text: &str) -> String {
-        loop {
-            let mut line = String::new();
-            assert!(self.screen.read_line(&mut line).expect("readable") > 0, "no line with {text:?}");
-            if line.contains(text) {
-                return line.trim_end().to_owned();
-            }
-        }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).expect("pressed");
-    }
-
-    fn end(mut self) -> i32 {
-        let status = self.child.wait().expect("ended");
-        assert!(!self.is_raw(), "the terminal is as it was");
-        status.code().unwrap_or(-1)
-    }
-}
-
 #[test]
 fn a_terminal_where_there_is_one() {
     let bench = idle();
     let script = "stty size; tty; echo $TERM; test -t 0 && test -t 1 && test -t 2 && echo all three; \
                   trap 'echo now $(stty size)' WINCH; trap 'echo interrupted' INT; echo ready; \
                   until [ \"$line\" = last ]; do read -r line && echo got $line; done; cat; exit 9";
-    let mut at = AtTerminal::start(&bench, &["exec", "box", "sh", "-c", script]);
+    let mut at = AtTerminal::start(bench.command(&["exec", "box", "sh", "-c", script]));
     assert_eq!(at.line("33"), "33 111");
     assert_eq!(at.line("/dev"), "/dev/pts/0");
     assert_eq!(at.line("vt100"), "vt100");
@@ -257,12 +208,12 @@ fn the_terminal_is_given_back() {
         (&["exec", "--timeout", "1", "box", "sh", "-c", "echo ready; read x"], None, 124),
     ];
     for (arguments, by, code) in ways {
-        let mut at = AtTerminal::start(&bench, arguments);
+        let mut at = AtTerminal::start(bench.command(arguments));
         at.line("ready");
         by.iter().for_each(|by| signal(&at.child, *by));
         assert_eq!(at.end(), *code, "{arguments:?}");
     }
-    let mut at = AtTerminal::start(&bench, &["exec", "box", "sh", "-c", "echo ready; read x"]);
+    let mut at = AtTerminal::start(bench.command(&["exec", "box", "sh", "-c", "echo ready; read x"]));
     at.line("ready");
     assert_eq!(bench.sandbox(&["stop", "box"]).code, 0);
     assert_eq!(at.end(), 137, "the sandbox has ended");
@@ -271,14 +222,14 @@ fn the_terminal_is_given_back() {
 #[test]
 fn connect_is_a_shell() {
     let bench = idle();
-    let mut at = AtTerminal::start(&bench, &["connect", "box"]);
+    let mut at = AtTerminal::start(bench.command(&["connect", "box"]));
     at.press("echo $((40 + 2)) $(hostname)\r");
     assert!(at.line("42 box").contains("42 box"));
     at.press("exit 6\r");
     assert_eq!(at.end(), 6);
     // The program can do what a terminal of its own can, and no more: typing for others is refused (TIOCSTI).
     let typing = "import fcntl, termios\ntry:\n fcntl.ioctl(0, termios.TIOCSTI, b'x')\nexcept OSError as e: print(e)";
-    let mut at = AtTerminal::start(&bench, &["exec", "box", "/usr/bin/python3", "-c", typing]);
+    let mut at = AtTerminal::start(bench.command(&["exec", "box", "/usr/bin/python3", "-c", typing]));
     at.line("Operation not permitted");
     assert_eq!(at.end(), 0);
 }

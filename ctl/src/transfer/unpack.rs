@@ -52,6 +52,9 @@ pub enum UnpackError {
 /// What is left out is told for so many names.
 const MAX_TOLD: usize = 20;
 
+/// Behind its end an archive is filled up to a whole record (POSIX pax: of 32 KiB at most, which some programs exceed).
+const MAX_PADDING_BYTES: u64 = 1 << 20;
+
 /// Writes all of `archive` that is below `name` into `folder`, which is there already; anything else ends it.
 ///
 /// # Errors
@@ -78,6 +81,9 @@ pub fn unpack(
             Some(_) => {}
         }
     }
+    // Who still writes its padding must not be ended by a closed pipe.
+    std::io::copy(&mut archive.into_inner().take(MAX_PADDING_BYTES), &mut std::io::sink())
+        .map_err(UnpackError::Malformed)?;
     Ok(done)
 }
 
@@ -265,6 +271,19 @@ mod tests {
         unpack(bytes.as_slice(), place.path(), "data".as_ref(), &mut Progress::new("", None)).expect("written");
         assert_eq!(std::fs::read(place.path().join("kept")).expect("there"), b"kept");
         assert_eq!(std::fs::read(place.path().join("data/x")).expect("there"), b"new");
+    }
+
+    /// Who is still writing it when nobody reads any more is ended by SIGPIPE.
+    #[test]
+    fn the_padding_behind_the_end_is_read() {
+        let place = tempfile::tempdir().expect("a folder");
+        let mut whole = archive(&[(FILE, "data", "some text")]);
+        whole.resize(whole.len() + 10_240, 0);
+        let mut rest = whole.as_slice();
+        unpack(&mut rest, place.path(), "data".as_ref(), &mut Progress::new("", None)).expect("written");
+        assert_eq!(rest.len(), 0);
+        // What never ends is not read for ever.
+        unpack(std::io::repeat(0), place.path(), "data".as_ref(), &mut Progress::new("", None)).expect("nothing");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tollgate_audit::{Event, SigningKey};
 
 pub use self::folder::JournalFolder;
 pub use self::rotation::Rotation;
-pub use self::verify::{SegmentError, Verified};
+pub use self::verify::{SegmentError, Told, Verified};
 
 use self::queue::{Full, QUEUE_RECORDS, Queue, now};
 use self::writer::Writer;

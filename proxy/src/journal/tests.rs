@@ -39,7 +39,7 @@ fn small() -> Rotation {
 /// The numbers of the segments of a folder that holds, and the number of all records.
 #[track_caller]
 fn holds(folder: &Path) -> (Vec<u32>, u64) {
-    let found = JournalFolder::new(folder).verify(&key().public()).expect("read");
+    let found = JournalFolder::new(folder).verify(&key().public(), &mut |_| {}).expect("read");
     let segments = found.segments.into_iter();
     let sums: Vec<_> = segments.map(|(n, summary)| (n, summary.expect("it holds").records)).collect();
     found.order.expect("all of them hold").expect("in order");
@@ -48,7 +48,7 @@ fn holds(folder: &Path) -> (Vec<u32>, u64) {
 
 /// The first thing that is wrong, and where.
 fn flaw(folder: &Path) -> String {
-    let found = JournalFolder::new(folder).verify(&key().public()).expect("read");
+    let found = JournalFolder::new(folder).verify(&key().public(), &mut |_| {}).expect("read");
     let broken = found.segments.into_iter().find_map(|(number, found)| Some(format!("{number}: {}", found.err()?)));
     broken.or_else(|| Some(found.order?.err()?.to_string())).unwrap_or_else(|| "whole".to_owned())
 }
@@ -60,7 +60,7 @@ fn what_was_recorded_verifies() {
     record(&journal, 1000);
     journal.close("done").expect("closed");
     assert_eq!(journal.record(&Event::Notice { detail: "late" }), Err(JournalError::Dead(CLOSED.to_owned())));
-    let found = JournalFolder::new(folder.path()).verify(&key().public()).expect("read");
+    let found = JournalFolder::new(folder.path()).verify(&key().public(), &mut |_| {}).expect("read");
     let summary = found.segments[0].1.as_ref().expect("whole");
     assert_eq!((summary.records, summary.closed, summary.beyond_head), (1001, true, 0));
     assert_eq!(holds(folder.path()), (vec![1], 1001));
@@ -129,7 +129,7 @@ fn what_is_kept_verifies_and_says_from_where() {
         }
         let (segments, _) = holds(folder.path());
         assert!(segments[0] > 5 && (2..=4).contains(&segments.len()), "{keep:?}: {segments:?}");
-        let found = place.verify(&key().public()).expect("read");
+        let found = place.verify(&key().public(), &mut |_| {}).expect("read");
         let first = found.segments[0].1.as_ref().expect("it holds").follows.clone().expect("it follows another");
         assert_eq!(first.session, format!("box/{:06}", segments[0] - 1));
         let heads = std::fs::read_dir(folder.path()).expect("read").flatten();
@@ -227,7 +227,8 @@ fn half_a_record_that_a_kill_left_is_taken_away_and_told() {
     assert!(flaw(folder.path()).starts_with("1: line 2: this is not a journal record"));
     open(folder.path(), Rotation::default()).close("done").expect("closed");
     assert_eq!(holds(folder.path()), (vec![1, 2], 3));
-    let follows = place.verify(&key().public()).expect("read").segments.remove(1).1.expect("it holds").follows;
+    let follows =
+        place.verify(&key().public(), &mut |_| {}).expect("read").segments.remove(1).1.expect("it holds").follows;
     assert_eq!(follows.map(|follows| follows.end.dropped_bytes), Some(9));
 }
 

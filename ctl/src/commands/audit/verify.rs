@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use tollgate_audit::digest::unhex;
 use tollgate_audit::{Extent, Follows, Summary, is_export, verify_export, verify_journal};
-use tollgate_proxy::JournalFolder;
+use tollgate_proxy::{JournalFolder, Told};
 
 use super::{Kept, journals, other};
 use crate::failure::Failure;
@@ -105,19 +105,14 @@ pub fn verify(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
 
 fn report(journals: &[Kept], key: &[u8], extent: Extent) -> Vec<Report> {
     let mut progress = Progress::new("verifying", Some(journals.iter().map(Kept::bytes).sum()));
-    let report = |journal| {
-        let report = Report::of(journal, key, extent);
-        progress.add(journal.bytes());
-        report
-    };
-    journals.iter().map(report).collect()
+    journals.iter().map(|journal| Report::of(journal, key, extent, &mut |bytes| progress.add(bytes))).collect()
 }
 
 impl Report {
-    fn of(journal: &Kept, key: &[u8], extent: Extent) -> Self {
+    fn of(journal: &Kept, key: &[u8], extent: Extent, read: &mut dyn FnMut(u64)) -> Self {
         match journal {
-            Kept::Folder(folder) => Self::of_folder(folder, key),
-            Kept::File(path) => Self::of_file(path, key, extent),
+            Kept::Folder(folder) => Self::of_folder(folder, key, read),
+            Kept::File(path) => Self::new(path, verify_file(path, key, extent, read)),
         }
     }
 
@@ -137,8 +132,8 @@ impl Report {
         Self { journal: journal.display().to_string(), holds, flaw, follows, segments: segments.collect() }
     }
 
-    fn of_folder(folder: &JournalFolder, key: &[u8]) -> Self {
-        let verified = match folder.verify(key) {
+    fn of_folder(folder: &JournalFolder, key: &[u8], read: &mut dyn FnMut(u64)) -> Self {
+        let verified = match folder.verify(key, read) {
             Ok(verified) => verified,
             Err(error) => return Self::new(folder.path(), Err(format!("it cannot be read: {error}"))),
         };
@@ -149,10 +144,6 @@ impl Report {
         report.flaw = verified.order.and_then(Result::err).map(|gap| gap.to_string());
         report.holds &= report.flaw.is_none();
         report
-    }
-
-    fn of_file(path: &Path, key: &[u8], extent: Extent) -> Self {
-        Self::new(path, verify_file(path, key, extent))
     }
 
     fn print(&self) {
@@ -177,9 +168,9 @@ impl Report {
 }
 
 /// Each journal in the file.
-fn verify_file(path: &Path, key: &[u8], extent: Extent) -> Result<Vec<Found>, String> {
+fn verify_file(path: &Path, key: &[u8], extent: Extent, read: &mut dyn FnMut(u64)) -> Result<Vec<Found>, String> {
     let unreadable = |e: std::io::Error| format!("it cannot be read: {e}");
-    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    let mut file = BufReader::new(Told { from: File::open(path).map_err(unreadable)?, read });
     let mut first = Vec::new();
     (&mut file).take(MAX_FIRST_LINE_BYTES).read_until(b'\n', &mut first).map_err(unreadable)?;
     let export = is_export(&first);

@@ -147,11 +147,19 @@ fn end(sandbox: &SandboxFolder, visit: &Visit, error: JoinHandle<Vec<u8>>) -> Re
     let outcome = visit.wait();
     match outcome {
         Ok(Outcome::Exited(0)) => Ok(()),
-        Ok(_) => {
+        Ok(outcome) => {
             let said = error.join().unwrap_or_default();
             let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
+            let said = if said.is_empty() { ended_silently(outcome) } else { said };
             Err(Failure::new(Kind::Other, format!("in the sandbox {}: {}", sandbox.name, said.escape_debug())))
         }
         Err(_) => Err(Failure::new(Kind::Other, format!("the sandbox {} has ended meanwhile", sandbox.name))),
+    }
+}
+
+fn ended_silently(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Exited(code) => format!("tar ended with code {code} and said nothing"),
+        Outcome::Signalled(signal) => format!("tar was ended by signal {signal}"),
     }
 }
