@@ -80,6 +80,7 @@ fn take_away(features: &[String]) -> Result<(), Problem> {
             "seccomp" => drop(rules.insert(libc::SYS_seccomp, vec![])),
             "userns" => drop(rules.insert(libc::SYS_unshare, vec![])),
             "nftables" => drop(rules.insert(libc::SYS_socket, vec![netfilter()?])),
+            "second-network" => drop(rules.insert(libc::SYS_unshare, vec![network_alone()?])),
             "tproxy" => drop(rules.insert(libc::SYS_setsockopt, vec![transparent()?])),
             "userns-quota" => {
                 own_namespace()?;
@@ -105,6 +106,12 @@ fn take_away(features: &[String]) -> Result<(), Problem> {
 fn netfilter() -> Result<SeccompRule, Problem> {
     let is = |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
     Ok(SeccompRule::new(vec![is(0, libc::AF_NETLINK as u64)?, is(2, libc::NETLINK_NETFILTER as u64)?])?)
+}
+
+/// The sandbox's own comes with all other namespaces.
+fn network_alone() -> Result<SeccompRule, Problem> {
+    let alone = libc::CLONE_NEWNET as u64;
+    Ok(SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, alone)?])?)
 }
 
 fn transparent() -> Result<SeccompRule, Problem> {

@@ -276,7 +276,8 @@ fn m17_no_neighbours() {
     check(
         4,
         "names = [name for index, name in socket.if_nameindex()]\n\
-         up = [n for n in names if n != 'lo' and any(n in l.split() for l in open('/proc/net/route'))]\n\
+         gate = ['eth0', '00000000', '020000C0']\n\
+         up = [n for n in names if n != 'lo' and any(n in l.split() and l.split()[:3] != gate for l in open('/proc/net/route'))]\n\
          print('ESCAPED' if up else 'stopped', 'other interfaces', up)\n\
          tried('frames', lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3), 'EAFNOSUPPORT')\n\
          s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n\

@@ -335,13 +335,15 @@ print(s.recv(4096).split()[1].decode())'
     assert_eq!(finished.stdout, "403\n", "{finished:?}");
 }
 
-/// The gate's own listeners are no destination.
+/// The gate's own listeners, and its end of the network, are no destination.
 #[test]
 fn g4_the_capture_port_leads_nowhere() {
     let bench = Bench::new(POLICY);
-    let script = "curl -sS --noproxy '*' http://127.0.0.1:15001/; curl -sS --noproxy '*' 'http://[::1]:15001/'; \
+    let script = "for place in 192.0.0.2:15001 '[fd74:6f6c:6c67::2]:15001'; do \
+                  curl -sS -o /dev/null -w '%{http_code} ' --noproxy '*' http://$place/; done; \
+                  curl -sS --noproxy '*' http://127.0.0.1:15001/; curl -sS --noproxy '*' 'http://[::1]:15001/'; \
                   curl -sS -x http://127.0.0.1:3128 http://127.0.0.1:3128/ -o /dev/null -w '%{http_code}'";
     let finished = bench.shell(&[], script);
-    assert_eq!(finished.stdout, "400", "a proxy is not asked for its own pages: {finished:?}");
+    assert_eq!(finished.stdout, "403 403 400", "a proxy is not asked for its own pages: {finished:?}");
     assert_eq!(bench.events("connection").iter().filter(|r| r["decision"] == "denied").count(), 3);
 }

@@ -17,6 +17,7 @@ pub(super) struct Nest(usize);
 
 pub(super) const NLM_F_REQUEST: u16 = 0x1;
 pub(super) const NLM_F_ACK: u16 = 0x4;
+pub(super) const NLM_F_EXCL: u16 = 0x200;
 pub(super) const NLM_F_CREATE: u16 = 0x400;
 pub(super) const NLM_F_APPEND: u16 = 0x800;
 const NLMSG_ERROR: u16 = 2;
@@ -49,6 +50,13 @@ impl Message {
     /// An attribute of 32 bits in network order, as nf_tables wants them.
     pub(super) fn number(&mut self, kind: u16, value: u32) -> &mut Self {
         self.attribute(kind, &value.to_be_bytes())
+    }
+
+    /// Bytes as they are: the fixed header within an attribute.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes.extend(bytes);
+        self.pad();
+        self
     }
 
     /// Begins an attribute that holds attributes.

@@ -15,7 +15,7 @@ use super::{CAPTURE_PORT, DNS_PORT, EXPLICIT_PORT};
 use crate::error::{At, LaunchError};
 use crate::sys;
 
-/// Open sockets of the namespace.
+/// Open sockets of the sandbox.
 pub(crate) struct Listening {
     explicit: TcpListener,
     transparent: Vec<TcpListener>,
@@ -24,34 +24,59 @@ pub(crate) struct Listening {
     sock_diag: OwnedFd,
 }
 
+/// What a network has for connections and questions to any address.
+pub(super) struct Gateway {
+    transparent: Vec<TcpListener>,
+    dns_udp: Vec<UdpSocket>,
+    dns_tcp: Vec<TcpListener>,
+}
+
 /// What comes to the gate beside what is meant for it.
 pub(super) enum Catching {
     /// Every TCP port, on one listener.
     Every(Way),
     /// These, each on a listener of its own.
     Ports(Vec<u16>),
+    /// No TCP port.
+    Nothing,
 }
 
 /// Connections that wait while the proxy is busy; further ones are retried by the client's kernel.
 const BACKLOG: i32 = 1024;
 
-impl Listening {
-    /// Opens everything.
+const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+
+impl Gateway {
+    /// Opens it in the network that this process is in.
     pub(super) fn open(catching: &Catching) -> Result<Self, LaunchError> {
         let local = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         let transparent = match catching {
-            Catching::Every(Way::Given) => each(&local, &[CAPTURE_PORT], transparent)?,
+            Catching::Every(Way::Given) => each(&ANY, &[CAPTURE_PORT], transparent)?,
             Catching::Every(Way::Redirected) => each(&local, &[CAPTURE_PORT], tcp)?,
-            Catching::Ports(ports) => each(&any, ports, tcp)?,
+            Catching::Ports(ports) => each(&ANY, ports, tcp)?,
+            Catching::Nothing => Vec::new(),
         };
-        Ok(Self {
-            explicit: tcp(SocketAddr::new(local[0], EXPLICIT_PORT)).at("listen for the proxy")?,
-            transparent,
-            dns_udp: each(&any, &[DNS_PORT], udp)?,
-            dns_tcp: each(&any, &[DNS_PORT], tcp)?,
+        Ok(Self { transparent, dns_udp: each(&ANY, &[DNS_PORT], udp)?, dns_tcp: each(&ANY, &[DNS_PORT], tcp)? })
+    }
+}
+
+impl Listening {
+    /// Of the agent's network, which this process is in, and of these.
+    pub(super) fn open(gateways: Vec<Gateway>) -> Result<Self, LaunchError> {
+        let explicit = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), EXPLICIT_PORT);
+        let mut all = Self {
+            explicit: tcp(explicit).at("listen for the proxy")?,
+            transparent: Vec::new(),
+            dns_udp: Vec::new(),
+            dns_tcp: Vec::new(),
             sock_diag: Netlink::open(SockProtocol::NetlinkSockDiag).at("open a sock_diag socket")?.into_inner(),
-        })
+        };
+        for Gateway { transparent, dns_udp, dns_tcp } in gateways {
+            all.transparent.extend(transparent);
+            all.dns_udp.extend(dns_udp);
+            all.dns_tcp.extend(dns_tcp);
+        }
+        Ok(all)
     }
 
     /// The descriptors in the order of the hand-over.

@@ -11,6 +11,7 @@ use tollgate_wire::cell::Feature;
 use tollgate_wire::proof::Attempt;
 
 use super::{Canary, left_out, stopped, surprise};
+use crate::net;
 
 const FILES: &str = "files";
 const PRIVILEGES: &str = "privileges";
@@ -108,31 +109,37 @@ fn settings() -> Attempt {
     must_fail("M9", "write to the kernel's settings".to_owned(), FILES, opened)
 }
 
-/// With the loopback alone nothing leaves, whether the gate lives or not.
+/// With the loopback alone, and a device whose other end is the gate's, nothing leaves, whether the gate lives or not.
 fn interfaces() -> Attempt {
     let what = "find a way out besides the gate";
-    let table = match fs::read_to_string("/proc/net/dev") {
-        Ok(table) => table,
-        Err(error) => return surprise("M16", what, NETWORK, format!("/proc/net/dev cannot be read: {error}")),
-    };
-    let others: Vec<_> =
-        table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).filter(|name| *name != "lo").collect();
-    // Tunnels that some kernels make in every namespace are down and have no address.
-    let carrying = others.iter().filter(|name| is_up(name));
-    match carrying.map(|name| (*name).to_owned()).collect::<Vec<_>>() {
-        up if up.is_empty() => stopped("M16", what, NETWORK, "the loopback is the only interface that is up"),
-        up => surprise("M16", what, NETWORK, format!("there is {}", up.join(", "))),
+    let read = |table: &str| fs::read_to_string(table).map_err(|error| format!("{table} cannot be read: {error}"));
+    let tables = read("/proc/net/dev").and_then(|devices| {
+        // A kernel without IPv6 has no table of its routes.
+        Ok((devices, read("/proc/net/route")?, read("/proc/net/ipv6_route").unwrap_or_default()))
+    });
+    let ways = tables.map(|(devices, v4, v6)| ways_out(&devices, &v4, &v6));
+    match ways {
+        Ok(ways) if ways.is_empty() => stopped("M16", what, NETWORK, "what is up leads to the gate"),
+        Ok(ways) => surprise("M16", what, NETWORK, format!("there is {}", ways.join(", "))),
+        Err(why) => surprise("M16", what, NETWORK, why),
     }
 }
 
-/// Routes exist for what is up, in one of the two tables.
-fn is_up(name: &str) -> bool {
-    ["/proc/net/route", "/proc/net/ipv6_route"].iter().any(|table| {
-        fs::read_to_string(table)
-            .unwrap_or_default()
-            .lines()
-            .any(|line| line.split_whitespace().any(|field| field == name))
-    })
+/// Interfaces that have routes to something else than the gate. Tunnels that some kernels make in every namespace are down, and
+/// have none.
+fn ways_out(devices: &str, v4: &str, v6: &str) -> Vec<String> {
+    let gate = net::gate_in_routes();
+    let is_way = |name: &&str| {
+        let of_it = |line: &&str| line.split_whitespace().next() == Some(name);
+        let leads_to_gate = |line: &str| line.split_whitespace().skip(1).take(2).eq(["00000000", gate.as_str()]);
+        let mut routes = v4.lines().filter(of_it).peekable();
+        match routes.peek() {
+            Some(_) => *name != net::AGENTS_END || !routes.all(leads_to_gate),
+            None => v6.lines().any(|line| line.split_whitespace().next_back() == Some(name)),
+        }
+    };
+    let names = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim()));
+    names.filter(|name| *name != "lo").filter(is_way).map(str::to_owned).collect()
 }
 
 /// What the kernel says of this process (proc_pid_status(5)).
@@ -193,5 +200,24 @@ mod tests {
         check("NoNewPrivs:\t1", "NoNewPrivs:\t0", true, Some("NoNewPrivs is 0"));
         check("CapBnd:\t0000000000000000", "CapBnd:\t0000000000200000", true, Some("CapBnd is 0000000000200000"));
         check("CapAmb", "Other", true, Some("CapAmb is not there"));
+    }
+
+    #[test]
+    fn ways_besides_the_gate_are_named() {
+        const DEVICES: &str = "Inter-| Receive\n face |bytes\n    lo: 0\n  eth0: 0\n tunl0: 0\n";
+        const TO_GATE: &str = "Iface\tDestination\tGateway\neth0\t00000000\tGATE\t0003\n";
+        #[track_caller]
+        fn check(v4: &str, v6: &str, expected: &[&str]) {
+            assert_eq!(ways_out(DEVICES, &v4.replace("GATE", &net::gate_in_routes()), v6), expected);
+        }
+        let v6 = |name: &str| format!("00 00 00 00 00 00 00 00 00 {name}\n");
+        check("", "", &[]);
+        check("", &v6("lo"), &[]);
+        check(TO_GATE, &v6("eth0"), &[]);
+        check(&format!("{TO_GATE}eth0\t0000A8C0\t00000000\t0001\n"), "", &["eth0"]);
+        check(&TO_GATE.replace("GATE", "0100A8C0"), "", &["eth0"]);
+        check(&format!("{TO_GATE}tunl0\t00000000\tGATE\t0003\n"), "", &["tunl0"]);
+        check(TO_GATE, &v6("tunl0"), &["tunl0"]);
+        check("", &v6("eth0"), &["eth0"]);
     }
 }
