@@ -97,7 +97,7 @@ fn rule(sequence: u32, way: Way, family: &Family) -> Message {
     let expressions = message.open(4);
     meta(&mut message, META_NFPROTO);
     compare(&mut message, EQUAL, &[family.nfproto]);
-    // Every packet of the agent's own loopback comes by here, and ends here.
+    // Where agent and gate share a network, every packet of the agent's own loopback comes by here, and ends here.
     payload(&mut message, NETWORK_HEADER, offset, length);
     compare(&mut message, NOT_EQUAL, address);
     meta(&mut message, META_L4PROTO);

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 use tollgate_wire::cell::Cell;
@@ -44,8 +45,21 @@ fn stage() -> Result<()> {
     // Any folder does; it is covered only until the pivot.
     tmpfs(Path::new("/tmp"), "mode=0755", SKELETON_SIZE)?;
     std::fs::create_dir("/tmp/.host").at("make the new root")?;
-    pivot_root("/tmp", "/tmp/.host").at("pivot to the new root")?;
+    pivot_root("/tmp", "/tmp/.host").map_err(no_pivot)?;
     chdir("/").at("enter the new root")
+}
+
+/// The root of an initial ramdisk is not mounted on anything, and so cannot be moved away (pivot_root(2)).
+fn no_pivot(error: Errno) -> LaunchError {
+    let reason = match error {
+        Errno::EINVAL => {
+            "this machine's root is its initial ramdisk, which stays where it is; go on to a root of its own first: mount a tmpfs, copy \
+             the tree into it, and run switch_root"
+                .to_owned()
+        }
+        other => other.to_string(),
+    };
+    LaunchError::step("pivot to the new root", reason)
 }
 
 /// The file systems that were made here: only there may anything be created.
