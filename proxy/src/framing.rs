@@ -3,9 +3,10 @@
 //! What the library would repair is refused here, in the order of the connection: it is handed a request of our own in
 //! place of the one that is wrong, and [`Heads`] answers that one with the reason. The connection ends with the answer.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -47,7 +48,14 @@ enum Over {
 pub(crate) struct Heads {
     answered: AtomicU64,
     last: OnceLock<(u64, Last)>,
+    /// Requests whose replies the HTTP library has not taken to their ends.
+    under_way: AtomicUsize,
+    is_quiet: AtomicBool,
 }
+
+/// One request, until the last byte of its reply is taken.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Arc<Heads>);
 
 /// The last request of a connection that cannot be followed any further.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +82,19 @@ impl<S> Framed<S> {
     /// The stream itself, once it has switched protocols, and what has been read of it.
     pub(crate) fn into_parts(self) -> (Bytes, S) {
         (self.held.freeze(), self.io)
+    }
+
+    /// Notes whether nothing is under way: all that was passed on has been answered, and all answers are out.
+    fn note_flushed(&self) {
+        let follows_nothing = self.held.is_empty() && self.over.is_none();
+        let is_between = follows_nothing && !self.follower.is_in_body() && !self.follower.is_switching();
+        let is_answered = self.heads.answered() == self.follower.heads();
+        let none_open = self.heads.under_way.load(Ordering::Relaxed) == 0;
+        self.heads.is_quiet.store(is_between && is_answered && none_open, Ordering::Relaxed);
+    }
+
+    fn note_busy(&self) {
+        self.heads.is_quiet.store(false, Ordering::Relaxed);
     }
 
     /// How many of these bytes may be passed on. Where that ends for good, it is noted.
@@ -117,6 +138,16 @@ impl<S> Framed<S> {
 }
 
 impl<S: AsyncRead + Unpin> Framed<S> {
+    /// Waits, where nothing is under way, until there is something to be read. False where the client has ended instead.
+    pub(crate) async fn arrival(&mut self) -> io::Result<bool> {
+        let ended = poll_fn(|cx| self.poll_behind(cx)).await?;
+        self.clear();
+        if ended {
+            self.end();
+        }
+        Ok(!ended)
+    }
+
     /// Reads into the reader's buffer and takes back what may not be passed on. True at the end.
     fn poll_into(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let before = buf.filled().len();
@@ -154,6 +185,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
                 }
             }
             if buf.filled().len() > before || buf.remaining() == 0 {
+                this.note_busy();
                 return Poll::Ready(Ok(()));
             }
             match this.over {
@@ -179,11 +211,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.note_busy();
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.note_flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -195,6 +230,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.note_busy();
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
@@ -204,6 +240,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
 }
 
 impl Heads {
+    /// Begins a request.
+    pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// How many requests have begun to be answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether the HTTP library holds nothing of any request or reply, as far as each of them was begun with [`Self::begin`].
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_quiet.load(Ordering::Relaxed)
+    }
+
     /// Nothing behind this request is followed.
     fn end(&self, number: u64, last: Last) {
         // A connection ends once: behind a switch nothing is refused.
@@ -234,6 +286,12 @@ impl Heads {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 mod opaque;
 pub(crate) mod opening;
 mod passing;
+mod resting;
 mod serve;
 mod tls;
 mod usage;

@@ -13,8 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate_model::Scheme;
 
-use super::refuse;
-use super::usage::Usage;
+use super::usage::{During, Usage};
+use super::{refuse, resting};
 use crate::exchange::{Place, exchange};
 use crate::framing::{self, Framed};
 use crate::limits::seconds;
@@ -46,9 +46,11 @@ pub(super) async fn serve<S>(
     let ended = match protocol {
         Protocol::Http1 => {
             let (io, heads) = Framed::new(io, &served_by.limits);
+            let kept = Arc::clone(&heads);
             let asked = Arc::new((Arc::clone(&served_by), Arc::clone(&whose), to.clone()));
             let service = service_fn(move |request: Request<Incoming>| {
                 let (heads, method) = (Arc::clone(&heads), request.method().clone());
+                let under_way = heads.begin();
                 let (serve, asked) = (Arc::clone(&serve), Arc::clone(&asked));
                 async move {
                     let refuse = async |wrong| {
@@ -57,14 +59,13 @@ pub(super) async fn serve<S>(
                         super::record(by, whose, to, refusal.verdict());
                         refusal
                     };
-                    Ok::<_, Infallible>(heads.answer(&method, pin!(serve(request)), refuse).await)
+                    let answer = heads.answer(&method, pin!(serve(request)), refuse).await;
+                    Ok::<_, Infallible>(answer.map(|body| During::new(body, under_way)))
                 }
             });
             // In TLS nobody half-closes: a client that says so has gone, and what it waited for may end.
             let mut http1 = http1(&served_by.limits);
-            let connection = http1.half_close(!is_private).serve_connection(TokioIo::new(io), service).with_upgrades();
-            let never = std::future::pending::<bool>();
-            to_its_end(Box::pin(connection), |c| c.graceful_shutdown(), &served_by, &hold, never).await
+            resting::serve(http1.half_close(!is_private), io, &kept, service, &served_by, &hold).await
         }
         Protocol::Http2 => {
             let usage = Arc::new(Usage::new());
@@ -73,14 +74,15 @@ pub(super) async fn serve<S>(
                 let turn = used.begin();
                 request.extensions_mut().insert(Arc::clone(&turn));
                 let serve = Arc::clone(&serve);
-                async move { Ok::<_, Infallible>(serve(request).await.map(|body| turn.during(body))) }
+                async move { Ok::<_, Infallible>(serve(request).await.map(|body| During::new(body, turn))) }
             });
             let connection = http2(&served_by.limits).serve_connection(TokioIo::new(io), service);
             let idle = async {
                 usage.idle_for(seconds(served_by.limits.header_seconds)).await;
                 usage.was_used()
             };
-            to_its_end(Box::pin(connection), |c| c.graceful_shutdown(), &served_by, &hold, idle).await
+            // It has a place of its own, since a future that is passed on by value takes up its kilobytes twice.
+            to_its_end(Box::pin(connection).as_mut(), |c| c.graceful_shutdown(), &served_by, &hold, idle).await
         }
     };
     match ended {
@@ -94,10 +96,9 @@ pub(super) async fn serve<S>(
 }
 
 /// Runs a connection until it ends. When the process drains, or nobody uses it any more, it finishes what it has begun; when
-/// it loses its permission, or was never used, it gets a moment to say so. It has a place of its own, since a future that is
-/// passed on by value takes up its kilobytes twice.
-async fn to_its_end<C: Future>(
-    mut connection: Pin<Box<C>>,
+/// it loses its permission, or was never used, it gets a moment to say so.
+pub(super) async fn to_its_end<C: Future>(
+    mut connection: Pin<&mut C>,
     finish: impl FnOnce(Pin<&mut C>),
     gate: &Gate,
     hold: &Hold,
@@ -171,4 +172,4 @@ const HEADERS: u32 = 100;
 const SMALLEST_BUFFER: usize = 8192;
 
 /// How long the answers of a connection that is cut have to get out; the whole cut stays below a second.
-const FAREWELL: Duration = Duration::from_millis(300);
+pub(super) const FAREWELL: Duration = Duration::from_millis(300);

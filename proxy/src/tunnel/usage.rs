@@ -23,11 +23,11 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Turn(Arc<Usage>);
 
-/// A reply that counts as long as it is not read to its end.
+/// A reply that holds something as long as it is not read to its end.
 #[derive(Debug)]
-pub(super) struct During<B> {
+pub(super) struct During<B, H> {
     body: B,
-    _turn: Arc<Turn>,
+    _held: H,
 }
 
 impl Usage {
@@ -62,9 +62,9 @@ impl Usage {
     }
 }
 
-impl Turn {
-    pub(super) fn during<B>(self: Arc<Self>, body: B) -> During<B> {
-        During { body, _turn: self }
+impl<B, H> During<B, H> {
+    pub(super) fn new(body: B, held: H) -> Self {
+        Self { body, _held: held }
     }
 }
 
@@ -77,7 +77,7 @@ impl Drop for Turn {
     }
 }
 
-impl<B: Body + Unpin> Body for During<B> {
+impl<B: Body + Unpin, H: Unpin> Body for During<B, H> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -109,7 +109,7 @@ mod tests {
             tokio::spawn(async move { usage.idle_for(patience).await })
         };
         tokio::time::advance(Duration::from_secs(25)).await;
-        drop(turn.during(()));
+        drop(During::new((), turn));
         waiting.await.expect("it ends");
         assert!(begun.elapsed() >= Duration::from_secs(35), "{:?}", begun.elapsed());
     }
