@@ -262,6 +262,14 @@ impl Started {
     }
 }
 
+impl Drop for Started {
+    fn drop(&mut self) {
+        // One that has ended already is reaped, and nobody else is killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// No run of any test takes so long; one that hangs is ended, and its test fails with what it said.
 const PATIENCE: Duration = Duration::from_secs(60);
 
