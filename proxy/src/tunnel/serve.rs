@@ -1,7 +1,7 @@
 //! The HTTP server of one connection, HTTP/1 or HTTP/2, with its bounds.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,10 @@ pub(super) async fn serve<S>(
 {
     let (served_by, whose, to) = (Arc::clone(&gate), Arc::clone(&origin), place.authority.clone());
     let is_private = place.scheme == Scheme::Https;
-    let serve = Arc::new(move |request| exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request));
+    // On the heap from its beginning: it takes kilobytes, which would be moved with every future and task around it, and kept
+    // by connections without a request.
+    let serve =
+        Arc::new(move |request| Box::pin(exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request)));
     let ended = match protocol {
         Protocol::Http1 => {
             let (io, heads) = Framed::new(io, &served_by.limits);
@@ -57,7 +60,7 @@ pub(super) async fn serve<S>(
                         super::record(by, whose, to, refusal.verdict());
                         refusal
                     };
-                    Ok::<_, Infallible>(heads.answer(&method, pin!(serve(request)), refuse).await)
+                    Ok::<_, Infallible>(heads.answer(&method, serve(request), refuse).await)
                 }
             });
             // In TLS nobody half-closes: a client that says so has gone, and what it waited for may end.
