@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -74,7 +74,10 @@ pub(super) async fn serve<S>(
             let used = Arc::clone(&usage);
             let service = service_fn(move |mut request: Request<Incoming>| {
                 let turn = used.begin();
-                request.extensions_mut().insert(Arc::clone(&turn));
+                // What the request may become holds it as well.
+                if request.method() == Method::CONNECT {
+                    request.extensions_mut().insert(Arc::clone(&turn));
+                }
                 let serve = Arc::clone(&serve);
                 async move { Ok::<_, Infallible>(serve(request).await.map(|body| turn.during(body))) }
             });
