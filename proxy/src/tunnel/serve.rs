@@ -9,7 +9,7 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate_model::Scheme;
 
@@ -20,6 +20,7 @@ use crate::framing::{self, Framed};
 use crate::limits::seconds;
 use crate::live::Hold;
 use crate::origin::Origin;
+use crate::tasks::Tasks;
 use crate::{Gate, Limits};
 
 /// What a client and the gate agreed to speak.
@@ -142,8 +143,8 @@ pub(crate) fn http1(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2(limits: &Limits) -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(Tasks);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
