@@ -41,6 +41,8 @@ enum Kind {
     Http1Throughout,
     /// A request and its reply, HTTP/2 on both sides.
     Http2,
+    /// A connection with TLS inside a tunnel, and a request and its reply over HTTP/1 in it.
+    Connection,
     /// One event of a stream that is open.
     Event,
     /// A text message and its echo over a WebSocket that is open.
@@ -50,13 +52,15 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Http1, Self::Http1Throughout, Self::Http2, Self::Event, Self::Message, Self::Name];
+    const ALL: [Self; 7] =
+        [Self::Http1, Self::Http1Throughout, Self::Http2, Self::Connection, Self::Event, Self::Message, Self::Name];
 
     fn name(self) -> &'static str {
         match self {
             Self::Http1 => "traffic/h1 request, h2 upstream",
             Self::Http1Throughout => "traffic/h1 request, h1 upstream",
             Self::Http2 => "traffic/h2 request",
+            Self::Connection => "traffic/new connection",
             Self::Event => "traffic/SSE event",
             Self::Message => "traffic/WebSocket message and echo",
             Self::Name => "traffic/DNS answer",
@@ -67,7 +71,7 @@ impl Kind {
     fn protocols(self) -> &'static [&'static str] {
         match self {
             Self::Http1Throughout | Self::Message => &["http/1.1"],
-            Self::Http1 | Self::Http2 | Self::Event | Self::Name => &["h2", "http/1.1"],
+            Self::Http1 | Self::Http2 | Self::Connection | Self::Event | Self::Name => &["h2", "http/1.1"],
         }
     }
 }
@@ -152,6 +156,7 @@ async fn answer(
 enum Client {
     Http1(http1::SendRequest<Body>),
     Http2(http2::SendRequest<Body>),
+    Connection,
     Events(Incoming, mpsc::Sender<Bytes>),
     Socket(Box<Socket<TlsStream<TcpStream>>>),
     Resolver(UdpSocket),
@@ -161,7 +166,7 @@ async fn converse(kind: Kind, gate: Loopback, event: mpsc::Sender<Bytes>, mut or
     let mut client = Client::open(kind, &gate, event).await;
     while let Some((count, done)) = orders.recv().await {
         for _ in 0..count {
-            client.once().await;
+            client.once(&gate).await;
         }
         // Who ordered waits for it.
         let _ = done.send(());
@@ -176,6 +181,7 @@ impl Client {
         match kind {
             Kind::Http1 | Kind::Http1Throughout => Self::Http1(gate.http1(SERVICE).await),
             Kind::Http2 => Self::Http2(gate.http2(SERVICE).await),
+            Kind::Connection => Self::Connection,
             Kind::Event => {
                 let mut http1 = gate.http1(SERVICE).await;
                 let reply = http1.send_request(request("/v1/events/0/0")).await.expect("a reply");
@@ -194,7 +200,7 @@ impl Client {
         }
     }
 
-    async fn once(&mut self) {
+    async fn once(&mut self, gate: &Loopback) {
         match self {
             Self::Http1(sender) => {
                 sender.ready().await.expect("kept open");
@@ -204,6 +210,10 @@ impl Client {
                 sender.ready().await.expect("kept open");
                 let target = format!("https://{SERVICE}/v1/json");
                 whole(sender.send_request(request(&target)).await).await;
+            }
+            Self::Connection => {
+                let mut sender = gate.http1(SERVICE).await;
+                whole(sender.send_request(request("/v1/json")).await).await;
             }
             Self::Events(body, event) => {
                 event.send(Bytes::from_static(EVENT)).await.expect("the origin is there");

@@ -264,13 +264,10 @@ impl Heads {
 
     /// Answers the next request: by `serve` where it is sound, by `refuse` where it is not. The last one of a connection
     /// closes it, unless it switches protocols (RFC 9110, sections 7.8 and 9.3.6).
-    ///
-    /// `serve` is pinned by the caller: it takes kilobytes, and a future that is passed on by value is kept, and copied with
-    /// each request, once for every function that it passes through.
     pub(crate) async fn answer<R: Future<Output = Refusal>>(
         &self,
         method: &Method,
-        serve: Pin<&mut impl Future<Output = Response<ReplyBody>>>,
+        serve: impl Future<Output = Response<ReplyBody>>,
         refuse: impl FnOnce(Wrong) -> R,
     ) -> Response<ReplyBody> {
         let number = self.answered.fetch_add(1, Ordering::Relaxed) + 1;

@@ -28,6 +28,7 @@ mod search;
 mod sockets;
 mod stalling;
 mod tally;
+mod tasks;
 mod tls;
 mod tunnel;
 mod upload;

@@ -1,10 +1,10 @@
 //! What is open now, so that a change of the rules ends exactly what has lost its permission.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
+use foldhash::HashMap;
 use tollgate_model::Authority;
 use tollgate_policy::{ConnectPermit, Inspection, Reach};
 

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tollgate_audit::digest::hex;
 use tollgate_audit::{Event, Verdict};
 use tollgate_model::{Authority, Caller, ConnectAsk, Unidentified};
-use tollgate_policy::{Circumstances, ConnectPermit, Denial};
+use tollgate_policy::document::When;
+use tollgate_policy::{Circumstances, Conditions, ConnectPermit, Denial};
 
 use crate::refusal::{Asked, Code, Refusal};
 use crate::ways::Slot;
@@ -46,14 +47,6 @@ impl Origin {
         Self { _slot: Some(Arc::clone(slot)), ..self }
     }
 
-    /// The circumstances that entries with `when:` ask for; user and sensitivity are not known and so never hold.
-    pub(crate) fn circumstances(&self) -> Circumstances<'_> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-        let now = since.and_then(|since| i64::try_from(since.as_secs()).ok());
-        let agent = Some(&*self.agent).filter(|agent| !agent.is_empty());
-        Circumstances { now, agent, ..Circumstances::default() }
-    }
-
     /// The caller as the journal shows it.
     pub(crate) fn program(&self) -> tollgate_audit::Program<'_> {
         let (agent, client) = (&*self.agent, &*self.client);
@@ -76,6 +69,16 @@ impl Origin {
             binary: self.caller.path().unwrap_or_default().to_owned(),
             ..Asked::default()
         }
+    }
+}
+
+/// User and sensitivity are not known and so never hold. The clock is read only for entries that ask for circumstances.
+impl Conditions for Origin {
+    fn hold(&self, when: &When) -> bool {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+        let now = since.and_then(|since| i64::try_from(since.as_secs()).ok());
+        let agent = Some(&*self.agent).filter(|agent| !agent.is_empty());
+        Circumstances { now, agent, ..Circumstances::default() }.hold(when)
     }
 }
 
@@ -114,7 +117,7 @@ pub(crate) fn judge_connection(
 
 /// Judges a connection.
 pub(crate) fn connect(rules: &Generation, origin: &Origin, authority: &Authority) -> Result<ConnectPermit, Denial> {
-    rules.policy.connect_when(&ConnectAsk { caller: &origin.caller, authority }, &origin.circumstances())
+    rules.policy.connect_when(&ConnectAsk { caller: &origin.caller, authority }, origin)
 }
 
 /// Records how a connection was judged; one that cannot be recorded is refused.

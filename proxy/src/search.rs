@@ -36,6 +36,16 @@ impl Search {
         self.own.keeps_length() && self.latest.as_ref().is_none_or(|latest| latest.keeps_length())
     }
 
+    /// Whether any of these texts holds a secret.
+    pub(crate) fn any<'t>(&mut self, mut texts: impl Iterator<Item = &'t [u8]>) -> bool {
+        self.learn();
+        texts.any(|text| {
+            let suspicious =
+                self.own.may_be_in(text) || self.latest.as_ref().is_some_and(|latest| latest.may_be_in(text));
+            suspicious && self.whole(text).is_some()
+        })
+    }
+
     /// A short text at once; nothing when it holds no secret.
     pub(crate) fn whole(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         self.learn();

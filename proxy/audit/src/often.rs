@@ -5,6 +5,13 @@
 
 use crate::{Event, Program, Verdict};
 
+/// The name of a member, written as one piece with what stands around it.
+macro_rules! name {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// Writes a request or a reply; false, and nothing, for any other event.
 pub(crate) fn write(event: &Event<'_>, out: &mut Vec<u8>) -> bool {
     match *event {
@@ -22,29 +29,29 @@ pub(crate) fn write(event: &Event<'_>, out: &mut Vec<u8>) -> bool {
             inert,
         } => {
             let mut members = Members::begin("request", out);
-            members.number("connection", connection);
-            members.number("request", request);
-            members.text("method", method);
-            members.text("scheme", scheme);
-            members.text("authority", authority);
-            members.text("path", path);
+            members.number(name!("connection"), connection);
+            members.number(name!("request"), request);
+            members.text(name!("method"), method);
+            members.text(name!("scheme"), scheme);
+            members.text(name!("authority"), authority);
+            members.text(name!("path"), path);
             members.caller(&caller);
-            members.number("generation", generation);
+            members.number(name!("generation"), generation);
             members.verdict(&verdict);
-            members.names("exchanged", exchanged);
-            members.names("inert", inert);
+            members.names(name!("exchanged"), exchanged);
+            members.names(name!("inert"), inert);
             members.end();
         }
         Event::Reply { request, status, bytes, sent, scrubbed, exchanged, milliseconds, outcome } => {
             let mut members = Members::begin("reply", out);
-            members.number("request", request);
-            members.number("status", status.into());
-            members.number("bytes", bytes);
-            members.number("sent", sent);
-            members.number("scrubbed", scrubbed);
-            members.names("exchanged", exchanged);
-            members.number("milliseconds", milliseconds);
-            members.text("outcome", outcome);
+            members.number(name!("request"), request);
+            members.number(name!("status"), status.into());
+            members.number(name!("bytes"), bytes);
+            members.number(name!("sent"), sent);
+            members.number(name!("scrubbed"), scrubbed);
+            members.names(name!("exchanged"), exchanged);
+            members.number(name!("milliseconds"), milliseconds);
+            members.text(name!("outcome"), outcome);
             members.end();
         }
         _ => return false,
@@ -52,7 +59,7 @@ pub(crate) fn write(event: &Event<'_>, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The members of an object (RFC 8259, section 4). Their names are plain.
+/// The members of an object (RFC 8259, section 4), each with its `name!`.
 struct Members<'a>(&'a mut Vec<u8>);
 
 /// Most records fit into so much.
@@ -71,19 +78,13 @@ impl<'a> Members<'a> {
         self.0.push(b'}');
     }
 
-    fn name(&mut self, name: &str) {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
-
     fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
+        self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
+        self.0.extend_from_slice(name.as_bytes());
         self.value(value);
     }
 
@@ -95,7 +96,7 @@ impl<'a> Members<'a> {
 
     fn names(&mut self, name: &str, values: &[String]) {
         let Some((first, rest)) = values.split_first() else { return };
-        self.name(name);
+        self.0.extend_from_slice(name.as_bytes());
         self.0.push(b'[');
         self.value(first);
         for value in rest {
@@ -119,20 +120,20 @@ impl<'a> Members<'a> {
 
     fn caller(&mut self, caller: &Program<'_>) {
         let Program { binary, pid, binary_sha256, agent, client } = *caller;
-        self.text("binary", binary);
-        self.number("pid", pid.into());
-        self.text("binary_sha256", binary_sha256);
-        self.text_if_any("agent", agent);
-        self.text_if_any("client", client);
+        self.text(name!("binary"), binary);
+        self.number(name!("pid"), pid.into());
+        self.text(name!("binary_sha256"), binary_sha256);
+        self.text_if_any(name!("agent"), agent);
+        self.text_if_any(name!("client"), client);
     }
 
     fn verdict(&mut self, verdict: &Verdict<'_>) {
         let Verdict { decision, policy, rule, error, reason } = *verdict;
-        self.text("decision", decision);
-        self.text_if_any("policy", policy);
-        self.text_if_any("rule", rule);
-        self.text_if_any("error", error);
-        self.text_if_any("reason", reason);
+        self.text(name!("decision"), decision);
+        self.text_if_any(name!("policy"), policy);
+        self.text_if_any(name!("rule"), rule);
+        self.text_if_any(name!("error"), error);
+        self.text_if_any(name!("reason"), reason);
     }
 }
 

@@ -21,7 +21,7 @@ mod head;
 mod tests;
 
 use chunks::Chunks;
-use head::{Body, Progress};
+use head::{Body, Head};
 
 /// How much a head may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,10 +93,8 @@ pub struct Follower {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Bytes of the next head that have been looked at.
-    Head {
-        seen: usize,
-    },
+    /// What has come of the next head.
+    Head(Head),
     /// Bytes of a body that are still to come.
     Length(u64),
     Chunked(Chunks),
@@ -108,7 +106,7 @@ impl Follower {
     /// At the beginning of a connection.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: State::Head { seen: 0 }, heads: 0 }
+        Self { bounds, state: State::Head(Head::default()), heads: 0 }
     }
 
     /// Looks at the bytes that come next and says how many of them may be passed on: whole heads, and bodies as far as
@@ -124,7 +122,7 @@ impl Follower {
                 State::Switching => (rest.len(), Ok(())),
                 State::Length(length) => self.length(length, rest.len()),
                 State::Chunked(chunks) => self.chunked(chunks, rest),
-                State::Head { seen } => match self.head(seen, rest) {
+                State::Head(head) => match self.head(head, rest) {
                     Ok(0) => return (passed, Ok(())),
                     Ok(count) => (count, Ok(())),
                     Err(wrong) => (0, Err(wrong)),
@@ -160,7 +158,7 @@ impl Follower {
     fn length(&mut self, length: u64, there: usize) -> (usize, Result<(), Wrong>) {
         let count = usize::try_from(length).unwrap_or(usize::MAX).min(there);
         self.state = match length - count as u64 {
-            0 => State::Head { seen: 0 },
+            0 => State::Head(Head::default()),
             left => State::Length(left),
         };
         (count, Ok(()))
@@ -169,27 +167,20 @@ impl Follower {
     fn chunked(&mut self, mut chunks: Chunks, bytes: &[u8]) -> (usize, Result<(), Wrong>) {
         let (count, followed) = chunks.follow(bytes);
         self.state = match followed {
-            Ok(true) => State::Head { seen: 0 },
+            Ok(true) => State::Head(Head::default()),
             _ => State::Chunked(chunks),
         };
         (count, followed.map(|_| ()))
     }
 
     /// The length of the head that `bytes` begin with; 0 while it is not whole.
-    fn head(&mut self, seen: usize, bytes: &[u8]) -> Result<usize, Wrong> {
-        let length = match head::progress(bytes, seen)? {
-            Progress::Whole(length) => length,
-            Progress::Seen(_) if bytes.len() >= self.bounds.head_bytes => return Err(Wrong::HeadTooLarge),
-            Progress::Seen(seen) => {
-                self.state = State::Head { seen };
-                return Ok(0);
-            }
+    fn head(&mut self, mut head: Head, bytes: &[u8]) -> Result<usize, Wrong> {
+        let Some((length, body)) = head.follow(bytes, self.bounds)? else {
+            self.state = State::Head(head);
+            return Ok(0);
         };
-        if length > self.bounds.head_bytes {
-            return Err(Wrong::HeadTooLarge);
-        }
-        self.state = match head::read(&bytes[..length], self.bounds.headers)? {
-            Body::Length(0) => State::Head { seen: 0 },
+        self.state = match body {
+            Body::Length(0) => State::Head(Head::default()),
             Body::Length(length) => State::Length(length),
             Body::Chunked => State::Chunked(Chunks::default()),
             Body::Switching => State::Switching,

@@ -47,6 +47,13 @@ impl Needles {
         self.keeps_length
     }
 
+    /// False where no secret is; true for a few texts without one as well.
+    #[must_use]
+    #[inline]
+    pub fn may_be_in(&self, text: &[u8]) -> bool {
+        self.searcher.may_find(text)
+    }
+
     /// A short text at once, for header values: nothing when it holds no secret.
     #[must_use]
     pub fn scrub_whole(&self, text: &[u8]) -> Option<Vec<u8>> {

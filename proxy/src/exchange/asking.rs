@@ -1,17 +1,18 @@
 //! What a request asks for, kept as long as it is open: judged when it comes, and again whenever the rules change.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use tollgate_model::{Ask, CanonicalPath, Method};
-use tollgate_policy::{ConnectPermit, Decision, Denial, Payload, Permit, Reach};
+use tollgate_policy::{ConnectPermit, Decision, Payload, Permit, Reach};
 
 use super::Place;
 use crate::Generation;
 use crate::live::check_reach;
-use crate::origin::{self, Origin};
+use crate::origin::{Origin, connect};
 use crate::refusal::Asked;
 use crate::upload::Room;
 
@@ -21,6 +22,16 @@ pub(crate) struct Target {
     pub(crate) method: Method,
     pub(crate) path: CanonicalPath<'static>,
     pub(crate) query: Option<String>,
+}
+
+impl Target {
+    /// Path and query, as they are sent.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path).into(),
+            None => self.path.as_str().into(),
+        }
+    }
 }
 
 /// Who asks for what.
@@ -94,16 +105,11 @@ impl Asking {
         }
     }
 
-    /// The connection is judged again with each request: the policy may have changed since it was opened.
-    pub(super) fn connect(&self, rules: &Generation) -> Result<ConnectPermit, Denial> {
-        origin::connect(rules, &self.origin, &self.place.authority)
-    }
-
     /// Judges the request, and what is in its body where that was read; it is what will be sent.
     pub(crate) fn decide(&self, rules: &Generation) -> Decision {
-        let (ask, circumstances) = (self.ask(), self.origin.circumstances());
+        let (ask, conditions) = (self.ask(), &*self.origin);
         match &self.read {
-            None => rules.policy.decide_when(&ask, &circumstances),
+            None => rules.policy.decide_when(&ask, conditions),
             Some(read) => {
                 let payload = Payload {
                     body: &read.body,
@@ -111,7 +117,7 @@ impl Asking {
                     content_encoding: text(read.content_encoding.as_ref()),
                     accept: text(read.accept.as_ref()),
                 };
-                rules.policy.decide_with_body_when(&ask, payload, &circumstances)
+                rules.policy.decide_with_body_when(&ask, payload, conditions)
             }
         }
     }
@@ -121,7 +127,7 @@ impl Asking {
     /// # Errors
     /// Why not.
     pub(crate) fn still_allowed(&self, rules: &Generation) -> Result<(), String> {
-        let route = self.connect(rules).map_err(|denial| denial.to_string())?;
+        let route = connect(rules, &self.origin, &self.place.authority).map_err(|denial| denial.to_string())?;
         match self.decide(rules) {
             Decision::Allow(permit) => self.still_granted(rules, &route, &permit),
             Decision::Deny(denial) => Err(denial.to_string()),

@@ -58,6 +58,8 @@ pub(super) fn clean_request(headers: &mut HeaderMap, searched: bool) {
     }
     join_cookies(headers);
     if searched {
+        // First removed: to insert makes room for one more even where it replaces.
+        headers.remove(header::ACCEPT_ENCODING);
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
 }
@@ -162,21 +164,22 @@ pub(super) fn mark_decoded(headers: &mut HeaderMap) {
 
 /// Takes away what belongs to one hop (RFC 9110, section 7.6.1), and what `is_unwanted`.
 fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        // A client may not use Connection to take away what decides who it is and where it goes (RFC 9110, 7.6.1).
-        .filter(|name: &HeaderName| *name != header::HOST && !name.as_str().starts_with("content-"))
-        .collect();
     // Most heads have none of them: looking through what is there is cheaper than asking for each.
-    let is_to_go = |name: &&HeaderName| is_of_hop(name.as_str()) || is_unwanted(name.as_str()) || named.contains(name);
-    let gone: Vec<_> = headers.keys().filter(is_to_go).cloned().collect();
+    let is_to_go = |name: &&HeaderName| is_of_hop(name.as_str()) || is_unwanted(name.as_str());
+    let mut gone: Vec<_> = headers.keys().filter(is_to_go).cloned().collect();
+    if gone.contains(&header::CONNECTION) {
+        gone.extend(named_by_connection(headers));
+    }
     for name in gone {
         headers.remove(name);
     }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
+    // A client may not use Connection to take away what decides who it is and where it goes (RFC 9110, 7.6.1).
+    names.filter(|name: &HeaderName| *name != header::HOST && !name.as_str().starts_with("content-"))
 }
 
 fn is_of_hop(name: &str) -> bool {

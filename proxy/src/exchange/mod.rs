@@ -14,7 +14,7 @@ use http::uri::PathAndQuery;
 use http::{Request, Response, Uri, header};
 use hyper::body::Incoming;
 use tollgate_audit::{Event, Verdict};
-use tollgate_model::{CanonicalPath, ConnectAsk, Method};
+use tollgate_model::{CanonicalPath, EncodedSlash, Method};
 use tollgate_policy::document::Protocol;
 use tollgate_policy::{ConnectPermit, Decision, Denial, Mode, Permit};
 use tollgate_secrets::{Outbound, inject};
@@ -27,7 +27,7 @@ pub(crate) use place::Place;
 use crate::body::ReplyBody;
 use crate::course::Course;
 use crate::live::Subject;
-use crate::origin::Origin;
+use crate::origin::{Origin, connect};
 use crate::refusal::{Code, Dialect, Refusal};
 use crate::search::Search;
 use crate::upload::{self, Payload, Upload, UploadError};
@@ -83,11 +83,14 @@ impl Stage {
     ) -> Result<Admitted, Refusal> {
         let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
+        // The connection is judged again with each request: the policy may have changed since it was opened.
+        let route = connect(&self.rules, &origin, &place.authority);
+        let slash = route.as_ref().map_or(EncodedSlash::Refuse, ConnectPermit::encoded_slash);
         let (target, upgrade) = self
-            .read_target(&origin, &place, &mut parts)
+            .read_target(&origin, &place, &mut parts, slash)
             .or_else(|refusal| self.refuse_unread(&origin, &place, refusal))?;
         let mut asking = Asking::new(origin, place, target);
-        let judged = self.judge(&mut asking, &parts, body, upgrade.is_some()).await;
+        let judged = self.judge(&mut asking, route, &parts, body, upgrade.is_some()).await;
         let (permit, route, payload) = judged.or_else(|refusal| self.refuse(&asking, refusal))?;
         let outbound = self.fill(&permit, &asking, parts).or_else(|refusal| self.refuse(&asking, refusal))?;
         let lent = lend(&asking, &outbound, payload).await.or_else(|refusal| self.refuse(&asking, refusal))?;
@@ -113,6 +116,7 @@ impl Stage {
         origin: &Origin,
         place: &Place,
         parts: &mut Parts,
+        slash: EncodedSlash,
     ) -> Result<(Target, Option<Upgrade>), Refusal> {
         let invalid = |code, detail: String| Refusal::request(code, detail, origin.asked(&place.authority));
         headers::check_authority(parts, place).map_err(|detail| invalid(Code::RequestAuthorityMismatch, detail))?;
@@ -123,8 +127,6 @@ impl Stage {
             return Err(invalid(Code::InvalidRequest, "a tunnel inside a tunnel is not opened".to_owned()));
         }
         let method = Method::parse(method).map_err(|e| invalid(Code::InvalidRequest, e.to_string()))?;
-        let ask = ConnectAsk { caller: &origin.caller, authority: &place.authority };
-        let slash = self.rules.policy.encoded_slash_when(&ask, &origin.circumstances());
         let path = CanonicalPath::parse(parts.uri.path(), slash)
             .map_err(|e| invalid(Code::InvalidRequestTarget, e.to_string()))?;
         let query = parts.uri.query().map(str::to_owned);
@@ -135,11 +137,12 @@ impl Stage {
     async fn judge(
         &self,
         asking: &mut Asking,
+        route: Result<ConnectPermit, Denial>,
         parts: &Parts,
         body: Incoming,
         upgrades: bool,
     ) -> Result<(Permit, ConnectPermit, Payload), Refusal> {
-        let route = asking.connect(&self.rules).map_err(|denial| denied(asking, &denial))?;
+        let route = route.map_err(|denial| denied(asking, &denial))?;
         let (decision, body) = match asking.decide(&self.rules) {
             Decision::NeedsBody(need) => {
                 one_reading(asking, parts)?;
@@ -169,12 +172,14 @@ impl Stage {
 
     /// The head that goes up: the canonical target, nothing that belongs to this hop, and the credentials that are due.
     fn fill(&self, permit: &Permit, asking: &Asking, mut parts: Parts) -> Result<Outbound, Refusal> {
-        let text = match &asking.target.query {
-            Some(query) => format!("{}?{query}", asking.target.path),
-            None => asking.target.path.to_string(),
+        let text = asking.target.text();
+        // Nearly every target is canonical as it comes.
+        let target = match parts.uri.path_and_query().filter(|target| target.as_str() == text) {
+            Some(target) => Ok(target.clone()),
+            None => PathAndQuery::try_from(&*text),
         };
-        let uri = PathAndQuery::try_from(text).map(Uri::from);
-        parts.uri = uri.map_err(|e| Refusal::request(Code::InvalidRequestTarget, e.to_string(), asking.asked()))?;
+        let target = target.map_err(|e| Refusal::request(Code::InvalidRequestTarget, e.to_string(), asking.asked()))?;
+        parts.uri = Uri::from(target);
         parts.extensions = http::Extensions::new();
         let destination = self.rules.broker.destination(&asking.place.authority);
         headers::clean_request(&mut parts.headers, destination.is_bound());
@@ -223,7 +228,7 @@ impl Stage {
 /// The refusal.
 pub(crate) fn record_message(gate: &Gate, asking: &Asking, number: u64, text: &str) -> Result<(), Refusal> {
     let rules = gate.rules.current();
-    let decision = rules.policy.decide_message_when(&asking.ask(), text, &asking.origin.circumstances());
+    let decision = rules.policy.decide_message_when(&asking.ask(), text, &*asking.origin);
     let record = |verdict| {
         let line = Line { number, generation: rules.number, exchanged: &[], inert: &[], verdict };
         line.write(gate, &asking.origin, &asking.place, Some((TEXT_MESSAGE, asking.target.path.as_str())))

@@ -136,7 +136,7 @@ mod tests {
             let (heads, permits, under_way) = (Arc::clone(heads), Arc::clone(permits), heads.begin());
             async move {
                 let method = request.method().clone();
-                let serve = std::pin::pin!(async {
+                let serve = Box::pin(async {
                     permits.acquire().await.expect("open").forget();
                     let length = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len());
                     let text = Bytes::from(format!("{length} bytes"));

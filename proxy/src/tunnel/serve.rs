@@ -1,15 +1,15 @@
 //! The HTTP server of one connection, HTTP/1 or HTTP/2, with its bounds.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate_model::Scheme;
 
@@ -20,6 +20,7 @@ use crate::framing::{self, Framed};
 use crate::limits::seconds;
 use crate::live::Hold;
 use crate::origin::Origin;
+use crate::tasks::Tasks;
 use crate::{Gate, Limits};
 
 /// What a client and the gate agreed to speak.
@@ -42,7 +43,10 @@ pub(super) async fn serve<S>(
 {
     let (served_by, whose, to) = (Arc::clone(&gate), Arc::clone(&origin), place.authority.clone());
     let is_private = place.scheme == Scheme::Https;
-    let serve = Arc::new(move |request| exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request));
+    // On the heap from its beginning: it takes kilobytes, which would be moved with every future and task around it, and kept
+    // by connections without a request.
+    let serve =
+        Arc::new(move |request| Box::pin(exchange(Arc::clone(&gate), Arc::clone(&origin), place.clone(), request)));
     let ended = match protocol {
         Protocol::Http1 => {
             let (io, heads) = Framed::new(io, &served_by.limits);
@@ -59,7 +63,7 @@ pub(super) async fn serve<S>(
                         super::record(by, whose, to, refusal.verdict());
                         refusal
                     };
-                    let answer = heads.answer(&method, pin!(serve(request)), refuse).await;
+                    let answer = heads.answer(&method, serve(request), refuse).await;
                     Ok::<_, Infallible>(answer.map(|body| During::new(body, under_way)))
                 }
             });
@@ -72,7 +76,10 @@ pub(super) async fn serve<S>(
             let used = Arc::clone(&usage);
             let service = service_fn(move |mut request: Request<Incoming>| {
                 let turn = used.begin();
-                request.extensions_mut().insert(Arc::clone(&turn));
+                // What the request may become holds it as well.
+                if request.method() == Method::CONNECT {
+                    request.extensions_mut().insert(Arc::clone(&turn));
+                }
                 let serve = Arc::clone(&serve);
                 async move { Ok::<_, Infallible>(serve(request).await.map(|body| During::new(body, turn))) }
             });
@@ -137,8 +144,8 @@ pub(crate) fn http1(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2(limits: &Limits) -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(Tasks);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)

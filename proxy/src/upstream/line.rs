@@ -8,13 +8,14 @@ use atomic_waker::AtomicWaker;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::dial::Stream;
 use super::pool::{Key, SendError, broken, in_words};
 use super::shelf::Shelf;
 use super::{Dialer, Offer, Spoken};
+use crate::tasks::Tasks;
 use crate::upload::Upload;
 
 /// A connection on which a request can be sent.
@@ -118,7 +119,7 @@ pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Lin
             Ok(Line::Http1(sender))
         }
         Spoken::Http2 => {
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            let (sender, connection) = http2::Builder::new(Tasks)
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
@@ -141,7 +142,7 @@ pub(crate) async fn open(dialer: &Dialer, key: &Key, offer: Offer) -> Result<Lin
 }
 
 /// Runs the connection and notes what its settings say; only the connection itself knows them.
-async fn watched(connection: http2::Connection<Stream, Upload, TokioExecutor>, peer: Arc<Peer>) -> hyper::Result<()> {
+async fn watched(connection: http2::Connection<Stream, Upload, Tasks>, peer: Arc<Peer>) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
     std::future::poll_fn(|cx| {
         peer.look.register(cx.waker());

@@ -1,9 +1,9 @@
 //! Connections to upstreams, shared as far as their rules and credentials are the same.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version, header};
 use hyper::body::{Body, Incoming};
@@ -191,7 +191,11 @@ fn prepare(request: &mut Request<Upload>, key: &Key, http2: bool) -> Result<(), 
         *request.version_mut() = Version::HTTP_11;
         *request.uri_mut() = request.uri().path_and_query().cloned().map(Uri::from).unwrap_or_default();
         request.headers_mut().remove(header::TE);
-        request.headers_mut().insert(header::HOST, key.place.host.clone());
+        // There is one at most (`check_authority`); to insert makes room for one more even where it replaces.
+        match request.headers_mut().get_mut(header::HOST) {
+            Some(host) => *host = key.place.host.clone(),
+            None => drop(request.headers_mut().insert(header::HOST, key.place.host.clone())),
+        }
         // For some methods the HTTP library would otherwise take a body of unknown length for none.
         if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
             request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

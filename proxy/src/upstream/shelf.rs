@@ -88,13 +88,14 @@ impl Shelf {
 
     /// A connection for one request: one that is free, or one that is opened now.
     pub(super) async fn borrow(self: &Arc<Self>, dialer: &Dialer, key: &Key) -> Result<Loan, SendError> {
-        let begun = Instant::now();
+        let mut begun = None;
         for _ in 0..MAX_OPENINGS {
             match self.find_with_room(key).await? {
                 Found::Loan(loan) => return Ok(loan),
                 Found::Own => return self.borrow_own(dialer, key).await,
                 Found::Open | Found::Full => {}
             }
+            let begun = *begun.get_or_insert_with(Instant::now);
             let _opening = self.opening.lock().await;
             // Somebody else has tried meanwhile: what they learned is true for this request as well.
             if let Some(failure) = self.failed_since(begun) {
@@ -161,6 +162,11 @@ impl Shelf {
     /// Waits while every connection is full. What waits here can still be taken back; what waits for a stream inside the
     /// HTTP library is sent in any case.
     async fn find_with_room(self: &Arc<Self>, key: &Key) -> Result<Found, SendError> {
+        // With nobody to wait for, as nearly always, there is no clock to look at.
+        match self.find() {
+            Found::Full => {}
+            found => return Ok(found),
+        }
         let found = async {
             loop {
                 let mut freed = std::pin::pin!(self.freed.notified());

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::Wrong;
+use super::{Bounds, Wrong};
 use crate::sniff::{self, Opening, sniff};
 
 /// What follows a head.
@@ -15,68 +15,75 @@ pub(super) enum Body {
     Switching,
 }
 
-/// How far a head has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// Its length with its empty line.
-    Whole(usize),
-    /// Bytes that need not be looked at again.
-    Seen(usize),
+/// A head whose lines are read as they come, each of them once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Head {
+    /// Where the first line begins that has not been read.
+    line: usize,
+    /// Bytes behind which no line has ended.
+    seen: usize,
+    request: Option<RequestLine>,
+    headers: usize,
+    found: Found,
 }
 
-/// Looks for the end of a head of which `seen` bytes have been looked at before.
-pub(super) fn progress(bytes: &[u8], seen: usize) -> Result<Progress, Wrong> {
-    if seen < sniff::ENOUGH {
-        match sniff(bytes) {
-            Opening::Http1 => {}
-            // Its lines have not been looked at.
-            Opening::Unknown { more: true } => return Ok(Progress::Seen(0)),
-            Opening::Http2 => return Err(Wrong::Version),
-            Opening::Tls | Opening::Unknown { more: false } => return Err(Wrong::NotHttp1),
+impl Head {
+    /// Reads what `bytes`, the head from its beginning, hold beyond what was shown before: the length of the head with its
+    /// empty line and what follows it, once it is whole.
+    pub(super) fn follow(&mut self, bytes: &[u8], bounds: Bounds) -> Result<Option<(usize, Body)>, Wrong> {
+        if self.request.is_none() && self.seen < sniff::ENOUGH && !is_request(bytes)? {
+            return Ok(None);
         }
-    }
-    // Up to here every line ends with both characters.
-    let mut from = seen;
-    let mut is_first = !bytes[..seen].contains(&b'\n');
-    while let Some(at) = memchr(b'\n', &bytes[from..]) {
-        let end = from + at;
-        let Some(line) = bytes[..end].strip_suffix(b"\r") else { return Err(Wrong::BareLineFeed) };
-        if is_first {
-            // At once: who says something else than requests need not be waited for.
-            check_request_line(line)?;
-            is_first = false;
-        } else if line.ends_with(b"\n") {
-            return Ok(Progress::Whole(end + 1));
+        while let Some(at) = memchr(b'\n', &bytes[self.seen..]) {
+            let end = self.seen + at;
+            if end >= bounds.head_bytes {
+                return Err(Wrong::HeadTooLarge);
+            }
+            let Some(line) = bytes[self.line..end].strip_suffix(b"\r") else { return Err(Wrong::BareLineFeed) };
+            (self.line, self.seen) = (end + 1, end + 1);
+            match self.request {
+                // At once: who says something else than requests need not be waited for.
+                None => self.request = Some(RequestLine::read(line)?),
+                Some(request) if line.is_empty() => return Ok(Some((end + 1, self.found.body(request)?))),
+                Some(_) if self.headers == bounds.headers => return Err(Wrong::HeadTooLarge),
+                Some(_) => self.header(line)?,
+            }
         }
-        from = end + 1;
-    }
-    Ok(Progress::Seen(bytes.len()))
-}
-
-/// Reads a whole head, the line of its request being right.
-pub(super) fn read(head: &[u8], headers: usize) -> Result<Body, Wrong> {
-    let mut rest = head;
-    let mut lines = std::iter::from_fn(|| {
-        let (line, behind) = rest.split_at_checked(memchr(b'\n', rest)? + 1)?;
-        rest = behind;
-        line.strip_suffix(b"\r\n")
-    });
-    let line = lines.next().unwrap_or_default();
-    let line = RequestLine { is_connect: line.starts_with(b"CONNECT "), is_http_11: line.ends_with(b" HTTP/1.1") };
-    let mut found = Found::default();
-    for (count, header) in lines.take_while(|line| !line.is_empty()).enumerate() {
-        if count == headers {
+        if bytes.len() >= bounds.head_bytes {
             return Err(Wrong::HeadTooLarge);
         }
-        let (name, value) = header_line(header)?;
-        found.take(name, value)?;
+        self.seen = bytes.len();
+        Ok(None)
     }
-    found.body(&line)
+
+    fn header(&mut self, line: &[u8]) -> Result<(), Wrong> {
+        self.headers += 1;
+        let (name, value) = header_line(line)?;
+        self.found.take(name, value)
+    }
 }
 
+/// False where more must come before that can be said.
+fn is_request(bytes: &[u8]) -> Result<bool, Wrong> {
+    match sniff(bytes) {
+        Opening::Http1 => Ok(true),
+        Opening::Unknown { more: true } => Ok(false),
+        Opening::Http2 => Err(Wrong::Version),
+        Opening::Tls | Opening::Unknown { more: false } => Err(Wrong::NotHttp1),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
 struct RequestLine {
     is_connect: bool,
     is_http_11: bool,
+}
+
+impl RequestLine {
+    fn read(line: &[u8]) -> Result<Self, Wrong> {
+        check_request_line(line)?;
+        Ok(Self { is_connect: line.starts_with(b"CONNECT "), is_http_11: line.ends_with(b" HTTP/1.1") })
+    }
 }
 
 fn check_request_line(line: &[u8]) -> Result<(), Wrong> {
@@ -105,18 +112,19 @@ fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Wrong> {
     let end = line.iter().position(|byte| KINDS[usize::from(*byte)] & TOKEN == 0).ok_or(Wrong::HeaderName)?;
     let (name, rest) = line.split_at(end);
     let Some((b':', value)) = rest.split_first().filter(|_| !name.is_empty()) else { return Err(Wrong::HeaderName) };
-    match all(value, VALUE) {
+    // By comparisons, which many bytes at a time can be put to.
+    let is_value = |byte: u8| (byte >= b' ' && byte != DELETE) || byte == b'\t';
+    match value.iter().fold(true, |sound, byte| sound & is_value(*byte)) {
         true => Ok((name, value)),
         false => Err(Wrong::HeaderValue),
     }
 }
 
-/// Kinds of characters: of a name (RFC 9110, section 5.6.2), of a header's value, of a request's target, and of a path
-/// (RFC 3986, section 3.3) or query that nobody reads in two ways.
+/// Kinds of characters: of a name (RFC 9110, section 5.6.2), of a request's target, and of a path (RFC 3986, section 3.3) or
+/// query that nobody reads in two ways.
 const TOKEN: u8 = 1;
-const VALUE: u8 = 2;
-const TARGET: u8 = 4;
-const USUAL: u8 = 8;
+const TARGET: u8 = 2;
+const USUAL: u8 = 4;
 
 /// Far below what any reader takes.
 const USUAL_LENGTH: usize = 8192;
@@ -129,13 +137,10 @@ const fn kinds() -> [u8; 256] {
     let mut byte = 0u8;
     loop {
         let is_word = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        let is_value = byte == b'\t' || (byte >= b' ' && byte != DELETE);
         let is_target = byte.is_ascii_graphic() && byte != b'#';
         let is_usual = is_word || matches!(byte, b'/' | b'?' | b'%' | b'&' | b'=' | b'+' | b',' | b':' | b'@');
-        kinds[byte as usize] = (sniff::is_token(byte) as u8 * TOKEN)
-            | (is_value as u8 * VALUE)
-            | (is_target as u8 * TARGET)
-            | (is_usual as u8 * USUAL);
+        kinds[byte as usize] =
+            (sniff::is_token(byte) as u8 * TOKEN) | (is_target as u8 * TARGET) | (is_usual as u8 * USUAL);
         if byte == u8::MAX {
             return kinds;
         }
@@ -151,7 +156,7 @@ fn all(bytes: &[u8], kind: u8) -> bool {
 }
 
 /// What the header lines say.
-#[derive(Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Found {
     length: Option<u64>,
     is_chunked: bool,
@@ -196,7 +201,7 @@ impl Found {
         Ok(())
     }
 
-    fn body(self, line: &RequestLine) -> Result<Body, Wrong> {
+    fn body(self, line: RequestLine) -> Result<Body, Wrong> {
         if line.is_http_11 && !line.is_connect && !self.has_host {
             return Err(Wrong::Host);
         }

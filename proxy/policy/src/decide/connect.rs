@@ -29,24 +29,12 @@ impl Policy {
         let Some(policy) = smallest_key(&scopes) else {
             return Err(refusal(self, ask.authority, &mut asker));
         };
-        Ok(ConnectPermit { policy, inspection: inspection(&scopes), reach: reach(&scopes, ask.authority) })
-    }
-
-    /// How to make paths canonical for this destination before asking [`decide`](Self::decide): leniently where any
-    /// endpoint accepts `%2F`, since `decide` judges the path again by the endpoint that speaks for it.
-    #[must_use]
-    pub fn encoded_slash(&self, ask: &ConnectAsk<'_>) -> EncodedSlash {
-        self.encoded_slash_when(ask, &Circumstances::default())
-    }
-
-    /// The same under these circumstances.
-    #[must_use]
-    pub fn encoded_slash_when(&self, ask: &ConnectAsk<'_>, conditions: &dyn Conditions) -> EncodedSlash {
-        let mut asker = Asker::new(self, ask.caller, conditions);
-        match usable(self, ask.authority, &mut asker).iter().any(|scope| scope.accepts_encoded_slash()) {
-            true => EncodedSlash::Keep,
-            false => EncodedSlash::Refuse,
-        }
+        Ok(ConnectPermit {
+            policy,
+            inspection: inspection(&scopes),
+            encoded_slash: encoded_slash(&scopes),
+            reach: reach(&scopes, ask.authority),
+        })
     }
 }
 
@@ -66,6 +54,13 @@ fn inspection(scopes: &Scopes<'_>) -> Inspection {
     match !read && scopes.iter().any(|scope| scope.reading.opaque) {
         true => Inspection::Opaque,
         false => Inspection::Http,
+    }
+}
+
+fn encoded_slash(scopes: &Scopes<'_>) -> EncodedSlash {
+    match scopes.iter().any(|scope| scope.accepts_encoded_slash()) {
+        true => EncodedSlash::Keep,
+        false => EncodedSlash::Refuse,
     }
 }
 

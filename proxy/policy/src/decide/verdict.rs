@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tollgate_model::EncodedSlash;
+
 use super::reason::Reason;
 use crate::compile::EndpointId;
 use crate::document::{Cidr, Protocol, Rewrites};
@@ -55,6 +57,7 @@ pub struct BodyNeed {
 pub struct ConnectPermit {
     pub(super) policy: Arc<str>,
     pub(super) inspection: Inspection,
+    pub(super) encoded_slash: EncodedSlash,
     pub(super) reach: Reach,
 }
 
@@ -172,6 +175,13 @@ impl ConnectPermit {
     #[must_use]
     pub fn inspection(&self) -> Inspection {
         self.inspection
+    }
+
+    /// How to make paths canonical before asking [`decide`](crate::Policy::decide): leniently where any endpoint accepts
+    /// `%2F`, since `decide` judges the path again by the endpoint that speaks for it.
+    #[must_use]
+    pub fn encoded_slash(&self) -> EncodedSlash {
+        self.encoded_slash
     }
 
     /// Which addresses may be dialled.

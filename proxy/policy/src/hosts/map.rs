@@ -55,8 +55,33 @@ impl<T: Copy> HostMap<T> {
             values.iter().try_for_each(|value| see(*value))?;
         }
         match host {
-            Host::Name(name) => self.wildcards.visit(name.rsplit('.'), &mut see),
+            Host::Name(name) => self.wildcards.visit(labels(name), &mut see),
             Host::Address(_) => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// The labels of a name, the last one first: what `rsplit` gives, without the search that it makes ready for long texts.
+fn labels(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(name);
+    std::iter::from_fn(move || {
+        let name = rest?;
+        let dot = name.bytes().rposition(|byte| byte == b'.');
+        rest = dot.map(|dot| &name[..dot]);
+        Some(dot.map_or(name, |dot| &name[dot + 1..]))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::labels;
+
+    proptest! {
+        #[test]
+        fn labels_are_those_between_dots(name in "[a-z.]{0,12}") {
+            prop_assert_eq!(labels(&name).collect::<Vec<_>>(), name.rsplit('.').collect::<Vec<_>>());
         }
     }
 }

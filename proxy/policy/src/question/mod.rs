@@ -13,7 +13,7 @@
 mod answer;
 
 use tollgate_model::{
-    Ask, Authority, Caller, CanonicalPath, ConnectAsk, Host, Method, Port, Program, Scheme, Unidentified,
+    Ask, Authority, Caller, CanonicalPath, ConnectAsk, EncodedSlash, Host, Method, Port, Program, Scheme, Unidentified,
 };
 
 pub use answer::{Answer, Verdict};
@@ -85,17 +85,23 @@ impl Question {
         match (policy.connect_when(&connect, &self.circumstances()), &self.request) {
             (Err(denial), _) => Answer::denied(&denial),
             (Ok(permit), None) => Answer::connected(&permit),
-            (Ok(_), Some(request)) => self.ask_request(policy, &connect, request),
+            (Ok(permit), Some(request)) => self.ask_request(policy, &connect, permit.encoded_slash(), request),
         }
     }
 
-    fn ask_request(&self, policy: &Policy, connect: &ConnectAsk<'_>, request: &RequestWords) -> Answer {
+    fn ask_request(
+        &self,
+        policy: &Policy,
+        connect: &ConnectAsk<'_>,
+        slash: EncodedSlash,
+        request: &RequestWords,
+    ) -> Answer {
         let conditions = self.circumstances();
         let (path, query) = match request.path.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (&*request.path, None),
         };
-        let path = match CanonicalPath::parse(path, policy.encoded_slash_when(connect, &conditions)) {
+        let path = match CanonicalPath::parse(path, slash) {
             Ok(path) => path,
             Err(error) => return Answer::malformed("bad_path", error.to_string()),
         };
