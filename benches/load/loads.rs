@@ -187,6 +187,9 @@ pub async fn new_connections(proxy: &Proxy, workers: usize, names: &Names, span:
     Ok(round)
 }
 
+/// Until tunnels that were used a moment ago do nothing any more.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// Open tunnels that do nothing, after one request each. The proxy must have been started for this alone.
 pub async fn idle(proxy: &Proxy, direct: &Client, tunnels: usize, clients: usize, span: Span) -> Result<Round> {
     let program = proxy.program().ok_or("there is no proxy to look at")?;
@@ -197,7 +200,7 @@ pub async fn idle(proxy: &Proxy, direct: &Client, tunnels: usize, clients: usize
     // The question itself takes a connection.
     let upstream = upstream_connections(direct).await? - before - 1.0;
     open.extend(open_all(&proxy.client, Protocol::Http1, tunnels.saturating_sub(clients), true).await?);
-    tokio::time::sleep(span.warm).await;
+    tokio::time::sleep(SETTLING).await;
     let held = program.resident_kib();
     let (cpu, begun) = (program.cpu(), Instant::now());
     tokio::time::sleep(span.counted).await;
