@@ -87,6 +87,19 @@ fn other_datagrams_fail_at_once() {
     }
 }
 
+/// A source of one's own choosing needs no privilege (`IP_FREEBIND`, ip(7)); nobody answers to it.
+#[test]
+fn another_source_gets_no_answer() {
+    let script = "for (['203.0.113.7', '198.51.100.1', AF_INET, 0, 15], ['2001:db8::7', '2001:db8::1', AF_INET6, 41, 78]) { \
+                  my ($from, $to, $family, $level, $freebind) = @$_; \
+                  my $at = sub { $family == AF_INET ? pack_sockaddr_in($_[0], inet_aton($_[1])) \
+                  : pack_sockaddr_in6($_[0], inet_pton(AF_INET6, $_[1])) }; \
+                  socket(my $s, $family, SOCK_STREAM, 0) or die; \
+                  setsockopt($s, $level, $freebind, 1) or die; bind($s, $at->(0, $from)) or die \"bind: $!\"; \
+                  $SIG{ALRM} = sub {}; alarm 1; print connect($s, $at->(443, $to)) ? 'connected ' : 'stopped '; alarm 0 }";
+    assert_eq!(Bench::command(&["/usr/bin/perl", "-MSocket=:all", "-e", script]).says(), "stopped stopped");
+}
+
 #[test]
 fn the_loopback_is_the_sandboxs_own() {
     let script = "$l = IO::Socket::INET->new(Listen => 1, LocalAddr => $ARGV[0], LocalPort => 8080) or die; \
