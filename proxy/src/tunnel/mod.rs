@@ -1,5 +1,6 @@
 //! Inside a connection that may be open: find out what it speaks, terminate TLS, hand HTTP to the exchange.
 
+mod ending;
 mod opaque;
 pub(crate) mod opening;
 mod passing;

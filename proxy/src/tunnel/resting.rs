@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
-use super::serve::{FAREWELL, to_its_end};
+use super::ending::{FAREWELL, to_its_end};
 use crate::Gate;
 use crate::framing::{Framed, Heads};
 use crate::limits::seconds;

@@ -1,7 +1,6 @@
 //! The HTTP server of one connection, HTTP/1 or HTTP/2, with its bounds.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate_model::Scheme;
 
+use super::ending::to_its_end;
 use super::usage::{During, Usage};
 use super::{refuse, resting};
 use crate::exchange::{Place, exchange};
@@ -102,33 +102,6 @@ pub(super) async fn serve<S>(
     }
 }
 
-/// Runs a connection until it ends. When the process drains, or nobody uses it any more, it finishes what it has begun; when
-/// it loses its permission, or was never used, it gets a moment to say so.
-pub(super) async fn to_its_end<C: Future>(
-    mut connection: Pin<&mut C>,
-    finish: impl FnOnce(Pin<&mut C>),
-    gate: &Gate,
-    hold: &Hold,
-    unused: impl Future<Output = bool>,
-) -> Option<C::Output> {
-    let drains = tokio::select! {
-        biased;
-        ended = connection.as_mut() => return Some(ended),
-        _ = hold.lost() => false,
-        was_used = unused => was_used,
-        () = gate.capacity.draining() => true,
-    };
-    finish(connection.as_mut());
-    if drains {
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => return Some(ended),
-            _ = hold.lost() => {}
-        }
-    }
-    tokio::time::timeout(FAREWELL, connection).await.ok()
-}
-
 /// The HTTP/1 server.
 pub(crate) fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
@@ -177,6 +150,3 @@ const HEADERS: u32 = 100;
 
 /// hyper takes no smaller one.
 const SMALLEST_BUFFER: usize = 8192;
-
-/// How long the answers of a connection that is cut have to get out; the whole cut stays below a second.
-pub(super) const FAREWELL: Duration = Duration::from_millis(300);
