@@ -79,6 +79,11 @@ impl<S> Framed<S> {
         (Self { io, follower, held, cleared: 0, over: None, heads: Arc::clone(&heads) }, heads)
     }
 
+    /// What its requests are answered with.
+    pub(crate) fn heads(&self) -> &Arc<Heads> {
+        &self.heads
+    }
+
     /// The stream itself, once it has switched protocols, and what has been read of it.
     pub(crate) fn into_parts(self) -> (Bytes, S) {
         (self.held.freeze(), self.io)

@@ -33,7 +33,6 @@ type Http1<S, V> = UpgradeableConnection<TokioIo<Framed<S>>, V>;
 pub(super) async fn serve<S, V, B>(
     builder: &Builder,
     mut io: Framed<S>,
-    heads: &Arc<Heads>,
     service: V,
     gate: &Gate,
     hold: &Hold,
@@ -45,6 +44,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     loop {
+        let heads = Arc::clone(io.heads());
         let connection = builder.serve_connection(TokioIo::new(io), service.clone()).with_upgrades();
         let mut connection = Box::new(UntilQuiet::new(connection, heads));
         let finish = |c: Pin<&mut UntilQuiet<Http1<S, V>>>| Pin::new(&mut c.get_mut().connection).graceful_shutdown();
@@ -87,11 +87,12 @@ struct UntilQuiet<C> {
 }
 
 impl<C> UntilQuiet<C> {
-    fn new(connection: C, heads: &Arc<Heads>) -> Self {
+    fn new(connection: C, heads: Arc<Heads>) -> Self {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.reset();
-        Self { connection, heads: Arc::clone(heads), look, answered: heads.answered() }
+        let answered = heads.answered();
+        Self { connection, heads, look, answered }
     }
 }
 
@@ -148,7 +149,7 @@ mod tests {
             }
         });
         let connection = super::super::http1(&Limits::default()).serve_connection(TokioIo::new(io), service);
-        let mut until = Box::pin(UntilQuiet::new(connection.with_upgrades(), heads));
+        let mut until = Box::pin(UntilQuiet::new(connection.with_upgrades(), Arc::clone(heads)));
         match until.as_mut().await {
             Some(_) => None,
             None => {

@@ -50,7 +50,6 @@ pub(super) async fn serve<S>(
     let ended = match protocol {
         Protocol::Http1 => {
             let (io, heads) = Framed::new(io, &served_by.limits);
-            let kept = Arc::clone(&heads);
             let asked = Arc::new((Arc::clone(&served_by), Arc::clone(&whose), to.clone()));
             let service = service_fn(move |request: Request<Incoming>| {
                 let (heads, method) = (Arc::clone(&heads), request.method().clone());
@@ -69,7 +68,7 @@ pub(super) async fn serve<S>(
             });
             // In TLS nobody half-closes: a client that says so has gone, and what it waited for may end.
             let mut http1 = http1(&served_by.limits);
-            resting::serve(http1.half_close(!is_private), io, &kept, service, &served_by, &hold).await
+            resting::serve(http1.half_close(!is_private), io, service, &served_by, &hold).await
         }
         Protocol::Http2 => {
             let usage = Arc::new(Usage::new());

@@ -15,10 +15,10 @@ use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::capture::{self, Way};
+use super::capture;
 use super::link::{self, AGENTS_END, GATES_END, Link};
 use super::route::{Routing, V4, V6};
-use super::sockets::{self, Catching, Gateway};
+use super::sockets::{Catching, Gateway, Way};
 use crate::error::{At, LaunchError};
 
 /// What was set up.
@@ -56,11 +56,8 @@ fn gates_side(agents: &File) -> Result<Gateway, String> {
     // A kernel without IPv6 has none on the agent's side either, where it is told.
     let _ = lead(&V6);
     refuse_at_once();
-    match capture::set_up(sockets::can_be_transparent()) {
-        Ok(Way::Given) => Gateway::open(&Catching::Every(Way::Given)).map_err(|e| e.to_string()),
-        Ok(Way::Redirected) => Err("this kernel cannot give connections on as they are".to_owned()),
-        Err(reason) => Err(reason),
-    }
+    capture::give()?;
+    Gateway::open(&Catching::Every(Way::Given)).map_err(|e| e.to_string())
 }
 
 /// What nobody listens for is answered by ICMP errors, of which the kernel sends one in a second to an address that is not on a

@@ -17,28 +17,25 @@
 use nix::sys::socket::SockProtocol;
 
 use super::netlink::{Message, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, Netlink};
+use super::sockets::{Way, can_be_transparent};
 use super::{CAPTURE_PORT, DNS_PORT};
 
-/// How connections come to the gate's listener.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// As they are; the listener must be one that takes connections to any address (`IP_TRANSPARENT`, ip(7)).
-    Given,
-    /// Rewritten to be for the listener.
-    Redirected,
+/// Sets the chain up in the better way that the kernel takes, or says why it takes none.
+pub(super) fn set_up() -> Result<Way, String> {
+    give().map(|()| Way::Given).or_else(|_| send(Way::Redirected).map(|()| Way::Redirected))
 }
 
-/// Sets the chain up, or says why the kernel does not take it.
-pub(super) fn set_up(can_be_given: bool) -> Result<Way, String> {
-    let netlink = Netlink::open(SockProtocol::NetlinkNetFilter).map_err(|e| e.to_string())?;
-    if can_be_given && send(&netlink, Way::Given).is_ok() {
-        return Ok(Way::Given);
+/// Sets the chain up so that connections come as they are.
+pub(super) fn give() -> Result<(), String> {
+    match can_be_transparent() {
+        true => send(Way::Given),
+        false => Err("this kernel cannot give connections on as they are".to_owned()),
     }
-    send(&netlink, Way::Redirected).map(|()| Way::Redirected).map_err(|e| e.to_string())
 }
 
 /// All of it or nothing.
-fn send(netlink: &Netlink, way: Way) -> std::io::Result<()> {
+fn send(way: Way) -> Result<(), String> {
+    let netlink = Netlink::open(SockProtocol::NetlinkNetFilter).map_err(|e| e.to_string())?;
     let batch = vec![
         batch_mark(NFNL_MSG_BATCH_BEGIN, 1),
         table(2),
@@ -47,7 +44,7 @@ fn send(netlink: &Netlink, way: Way) -> std::io::Result<()> {
         rule(5, way, &V6),
         batch_mark(NFNL_MSG_BATCH_END, 6),
     ];
-    netlink.request(batch, 4)
+    netlink.request(batch, 4).map_err(|e| e.to_string())
 }
 
 /// What differs between the families.

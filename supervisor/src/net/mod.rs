@@ -12,12 +12,11 @@ use tollgate_wire::cell::{Cell, Control, Feature};
 use crate::error::{At, LaunchError};
 use crate::obstacle::{Facts, Missing, recognise};
 use apart::Apart;
-use capture::Way;
 pub(crate) use link::AGENTS_END;
 pub(crate) use route::gate_in_routes;
 use route::{Routing, V4, V6};
 pub(crate) use sockets::Listening;
-use sockets::{Catching, Gateway};
+use sockets::{Catching, Gateway, Way};
 
 /// Where `HTTPS_PROXY` leads to, inside.
 pub const EXPLICIT_PORT: u16 = 3128;
@@ -48,7 +47,7 @@ fn in_place(cell: &Cell, routing: &Routing, reason: &str) -> Result<(Listening, 
         "no way out but the gate; loopback takes a little longer: the gate has no network of its own ({reason})"
     );
     let mut controls = vec![network(&way, v6)];
-    let captured_by = capture::set_up(sockets::can_be_transparent());
+    let captured_by = capture::set_up();
     let (catching, detail) = match &captured_by {
         Ok(way @ Way::Given) => (Catching::Every(*way), CAPTURED.to_owned()),
         Ok(way @ Way::Redirected) => (Catching::Every(*way), format!("{CAPTURED}, by redirection")),

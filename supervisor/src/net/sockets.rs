@@ -9,7 +9,6 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
 };
 
-use super::capture::Way;
 use super::netlink::Netlink;
 use super::{CAPTURE_PORT, DNS_PORT, EXPLICIT_PORT};
 use crate::error::{At, LaunchError};
@@ -29,6 +28,15 @@ pub(super) struct Gateway {
     transparent: Vec<TcpListener>,
     dns_udp: Vec<UdpSocket>,
     dns_tcp: Vec<TcpListener>,
+}
+
+/// How connections come to the gate's listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// As they are; the listener must be one that takes connections to any address (`IP_TRANSPARENT`, ip(7)).
+    Given,
+    /// Rewritten to be for the listener.
+    Redirected,
 }
 
 /// What comes to the gate beside what is meant for it.

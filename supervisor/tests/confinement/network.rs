@@ -10,16 +10,16 @@ fn connect(address: &str, port: u16) -> String {
 }
 
 /// Agent and gate in networks of their own, in one, and in one whose kernel cannot give a listener what is for others.
-const WAYS: [(&[&str], &str, &str); 3] = [
-    (&[], "IPv4 and IPv6, no way out but the gate", "every TCP port is captured"),
+const WAYS: [(Option<&str>, &str, &str); 3] = [
+    (None, "IPv4 and IPv6, no way out but the gate", "every TCP port is captured"),
     (
-        &["second-network"],
+        Some("second-network"),
         "IPv4 and IPv6, no way out but the gate; loopback takes a little longer: the gate has no network of its own (no second \
          network: EPERM: Operation not permitted)",
         "every TCP port is captured",
     ),
     (
-        &["tproxy"],
+        Some("tproxy"),
         "IPv4 and IPv6, no way out but the gate; loopback takes a little longer: the gate has no network of its own (this kernel \
          cannot give connections on as they are)",
         "every TCP port is captured, by redirection",
