@@ -164,6 +164,8 @@ impl Following {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[test]
@@ -177,6 +179,23 @@ mod tests {
             "# HELP a_total Some\n# TYPE a_total counter\na_total{is=\"x\"} 1\na_total{is=\"y\"} 2\n\
              # HELP b_total Some\n# TYPE b_total counter\nb_total 3\n"
         );
+    }
+
+    /// A kind of record that is new, as approvals will be, needs no word of the stream's.
+    #[tokio::test]
+    async fn every_kind_of_record_is_streamed_under_its_name() {
+        let (writer, records) = tokio::sync::broadcast::channel(4);
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("free");
+        let following = Following { records, view: View::Record, name: "box".into(), _place: place };
+        let line = |kind| format!(r#"{{"seq":7,"event":"{kind}","time":"2026-05-04T09:00:00Z"}}"#);
+        for kind in ["request", "approval"] {
+            writer.send(line(kind).into()).expect("followed");
+        }
+        drop(writer);
+        let body = Sse::new(following.stream()).into_response().into_body();
+        let text = body.collect().await.expect("it ends").to_bytes();
+        let expected = ["request", "approval"].map(|kind| format!("event: {kind}\nid: 7\ndata: {}\n\n", line(kind)));
+        assert_eq!(String::from_utf8_lossy(&text), expected.concat());
     }
 
     #[test]
